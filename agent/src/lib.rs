@@ -1,0 +1,9 @@
+//! kale-agent: put in front of a pipeline step's command, it restores the step's inputs, runs the command as its
+//! init, stores what it made, and commits it once.
+//!
+//! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
+//! `kale_protocol`. `report` is told by all and uses none; `tests/tests/layers.rs` keeps it so.
+
+pub mod marshal;
+pub mod report;
+pub mod store;

@@ -1,0 +1,39 @@
+//! What the agent tells while it works: the library never prints, it reports to a [`Monitor`] that is passed last.
+
+use std::fmt;
+
+/// A phase of moving data, for whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting until inputs are committed.
+    Wait,
+    /// Bringing inputs into place.
+    Restore,
+    /// Reading, hashing and storing outputs.
+    Save,
+    /// Re-reading and checking what is stored.
+    Verify,
+}
+
+/// Told what happens; must be cheap and must not block.
+pub trait Monitor: Send + Sync + fmt::Debug {
+    /// A phase begins on something that has this many bytes of content, where that is known.
+    fn begin(&self, phase: Phase, what: &str, total_bytes: Option<u64>);
+    /// So many more bytes of content are done.
+    fn advance(&self, bytes: u64);
+    /// The phase that began last is over.
+    fn end(&self);
+    /// Something that the user should know and that stops nothing.
+    fn warn(&self, message: &str);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn begin(&self, _phase: Phase, _what: &str, _total_bytes: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+    fn warn(&self, _message: &str) {}
+}

@@ -1,0 +1,96 @@
+//! The seam between the agent and a medium: a few verbs on whole objects.
+//!
+//! Every implementation passes one contract suite. What it may assume of a medium, and no more: an object appears
+//! whole or not at all; *create* succeeds for exactly one of many racing writers; what was created is durable when
+//! the call returns; a listing shows every object that was created before it began. Not assumed: rename, locks,
+//! order of listings, clocks, case folding, that a deleted name may be used again.
+
+use super::StoreError;
+use kale_protocol::layout::Key;
+use std::{fmt, path::PathBuf};
+
+/// A medium that holds objects under keys.
+///
+/// All calls block; all may be made from many threads at once. Errors name the medium and the key.
+pub trait Transport: Send + Sync + fmt::Debug {
+    /// How people name it, such as `file:///mnt/kale`.
+    fn location(&self) -> &str;
+
+    /// Reads a whole object of at most `limit` bytes; [`StoreError::NotFound`] if it is absent.
+    ///
+    /// An object longer than `limit` is an error before memory is taken for it.
+    fn read(&self, key: &Key, limit: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// Fills `buffer` from `offset` on; an object that ends earlier is [`StoreError::Short`].
+    fn read_at(&self, key: &Key, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Length and time of an object, or `None` if it is absent.
+    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
+
+    /// Creates an object if it is absent. Of many racing callers exactly one is told [`Created::New`], and only once
+    /// the object is durable. An empty object counts as absent and is healed.
+    fn create(&self, key: &Key, object: &[u8]) -> Result<Created, StoreError>;
+
+    /// Creates or replaces an object: for hints, tags and leases only.
+    fn replace(&self, key: &Key, object: &[u8]) -> Result<(), StoreError>;
+
+    /// Starts a long object, written in pieces. Nothing is visible under `key` until it is published.
+    fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>, StoreError>;
+
+    /// What lies directly under a key, in no order; an absent folder is an empty one. Unfinished objects are not shown.
+    fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError>;
+
+    /// Removes an object; an absent one is no error.
+    fn remove(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// Removes a folder and all that is in it, also what is unfinished; an absent one is no error.
+    fn remove_folder(&self, folder: &Key) -> Result<(), StoreError>;
+
+    /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
+    fn local_path(&self, key: &Key) -> Option<PathBuf>;
+}
+
+/// A long object that is being written; dropping it discards it.
+pub trait ObjectWriter: Send {
+    /// Appends bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes it durable and visible if its key is absent.
+    fn publish(self: Box<Self>) -> Result<Created, StoreError>;
+}
+
+/// Whether a creation made the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// This call made it.
+    New,
+    /// Another one was there before, whole; nothing was written.
+    Exists,
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last written, by the medium's clock, in nanoseconds since 1970 UTC.
+    pub modified_ns: i64,
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A folder's last segment.
+    Folder(String),
+    /// An object's last segment.
+    Object(String),
+}
+
+impl Entry {
+    /// The segment.
+    pub fn segment(&self) -> &str {
+        match self {
+            Self::Folder(segment) | Self::Object(segment) => segment,
+        }
+    }
+}

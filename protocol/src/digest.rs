@@ -1,0 +1,121 @@
+//! BLAKE3 digests, and the contexts that keep digests of different things apart.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// A 32-byte BLAKE3 digest, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub [u8; 32]);
+
+/// Why a text is no digest.
+#[derive(Debug, thiserror::Error)]
+#[error("'{text}' is not a digest: 64 hexadecimal digits are expected")]
+pub struct DigestError {
+    text: String,
+}
+
+impl Digest {
+    /// Hashes bytes as they are: what `b3sum` prints.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The first eight hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        blake3::Hash::from_hex(text).map(Self::from).map_err(|_| DigestError { text: text.chars().take(80).collect() })
+    }
+}
+
+/// Builds the digest of a file's content from its chunks, in order.
+///
+/// The digest is a function of the content alone: cuts are a function of the content
+/// (`docs/formats/chunking.md`), and a content of one chunk has that chunk's digest, so that
+/// `b3sum` agrees for every file that is not cut. Empty content has the digest of no bytes.
+#[derive(Debug)]
+pub struct ContentDigest {
+    first: Option<Digest>,
+    chunks: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Default for ContentDigest {
+    fn default() -> Self {
+        Self {
+            first: None,
+            chunks: 0,
+            hasher: blake3::Hasher::new_derive_key("kale-agent 2026-11-24 content of several chunks"),
+        }
+    }
+}
+
+impl ContentDigest {
+    /// Adds the next chunk.
+    pub fn push(&mut self, bytes: u32, digest: &Digest) {
+        self.first.get_or_insert(*digest);
+        self.chunks += 1;
+        self.hasher.update(&u64::from(bytes).to_le_bytes());
+        self.hasher.update(&digest.0);
+    }
+
+    /// The digest of all that was pushed.
+    pub fn finish(&self) -> Digest {
+        match (self.chunks, self.first) {
+            (0, _) | (_, None) => Digest::of(&[]),
+            (1, Some(only)) => only,
+            _ => self.hasher.finalize().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        let digest = Digest::of(b"kale");
+        assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        assert!("00".parse::<Digest>().is_err());
+        assert!("é".repeat(32).parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn one_chunk_is_its_own_digest_and_order_counts() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let digest = |chunks: &[Digest]| {
+            let mut content = ContentDigest::default();
+            chunks.iter().for_each(|chunk| content.push(1, chunk));
+            content.finish()
+        };
+        assert_eq!(digest(&[]), Digest::of(b""));
+        assert_eq!(digest(&[a]), a);
+        assert_ne!(digest(&[a, b]), digest(&[b, a]));
+        assert_ne!(digest(&[a, b]), Digest::of(b"ab"));
+    }
+}

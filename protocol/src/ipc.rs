@@ -1,0 +1,189 @@
+//! Frames between step code and the agent: `docs/formats/ipc.md`.
+//!
+//! A frame is a little-endian `u32` length and that many bytes of JSON, so that a client needs nothing but
+//! its language's standard library. File descriptors go with the first byte of a frame (`SCM_RIGHTS`).
+
+use crate::limits;
+use serde::{Deserialize, Serialize};
+
+/// The version of the conversation; a client says it first.
+pub const VERSION: u32 = 1;
+
+/// What step code asks of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Request {
+    /// Stores an artifact under a name; answered when the agent has the bytes.
+    Save(Save),
+    /// Restores an artifact and answers where it lies.
+    Load(Load),
+    /// Sets the number of shards of a step downstream.
+    FanOut {
+        /// The step that is fanned out.
+        step: String,
+        /// How many shards it has.
+        count: u32,
+    },
+}
+
+/// A request together with the version it is written in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// An artifact to be stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Save {
+    /// Its name.
+    pub name: String,
+    /// What its content is, such as `npy`; absent for files and folders that speak for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Whether it is a value that step code saved as an object.
+    #[serde(default)]
+    pub value: bool,
+    /// Where the content comes from.
+    pub from: Content,
+}
+
+/// Where content comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// A file or folder, by absolute path in the step's file system.
+    Path(String),
+    /// Files handed over as descriptors, in the order of the descriptors: names inside the artifact, or one
+    /// empty name for an artifact that is a file.
+    Parts(Vec<String>),
+}
+
+/// An artifact to be restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// A declared input's name, or a reference.
+    pub reference: String,
+    /// Where to put it, as an absolute path; else the agent chooses a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// What the agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// The artifact is stored.
+    Saved {
+        /// Its digest.
+        digest: String,
+        /// Bytes of content.
+        raw_bytes: u64,
+        /// Bytes newly stored.
+        stored_bytes: u64,
+    },
+    /// The artifact lies there.
+    Loaded {
+        /// Where.
+        path: String,
+        /// `file`, `tree` or `value`.
+        shape: String,
+        /// What its content is, where known.
+        format: Option<String>,
+    },
+    /// Done, with nothing to tell.
+    Done,
+    /// It failed.
+    Failed {
+        /// The exit code that the same failure has on the command line.
+        code: u8,
+        /// What failed, where, and what to do about it.
+        message: String,
+    },
+}
+
+/// Why a frame cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The length is over [`limits::IPC`].
+    #[error("a frame of {0} bytes is over the limit of 1 MiB")]
+    TooLarge(u32),
+    /// The JSON is not what was expected.
+    #[error("not a message of this version")]
+    Json(#[from] serde_json::Error),
+    /// The client speaks another version.
+    #[error("the client speaks version {0}, this agent version 1")]
+    Version(u32),
+}
+
+/// Length of the number in front of a frame, in bytes.
+pub const PREFIX_BYTES: usize = 4;
+
+/// The length of the JSON behind a prefix, if it is allowed.
+pub fn frame_bytes(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameError> {
+    match u32::from_le_bytes(prefix) {
+        bytes if bytes <= limits::IPC => Ok(bytes as usize),
+        bytes => Err(FrameError::TooLarge(bytes)),
+    }
+}
+
+/// A message or reply as a frame.
+pub fn to_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
+    let json = serde_json::to_vec(message)?;
+    let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
+    if bytes > limits::IPC {
+        return Err(FrameError::TooLarge(bytes));
+    }
+    Ok([&bytes.to_le_bytes()[..], &json].concat())
+}
+
+/// Reads a request's JSON.
+pub fn read_request(json: &[u8]) -> Result<Request, FrameError> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let Version { v } = serde_json::from_slice(json)?;
+    if v != VERSION {
+        return Err(FrameError::Version(v));
+    }
+    Ok(serde_json::from_slice::<Message>(json)?.request)
+}
+
+/// Reads a reply's JSON.
+pub fn read_reply(json: &[u8]) -> Result<Reply, FrameError> {
+    Ok(serde_json::from_slice(json)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_is_format() {
+        let save = Save {
+            name: "m".into(),
+            format: Some("npy".into()),
+            value: true,
+            from: Content::Parts(vec![String::new()]),
+        };
+        let message = Message { v: VERSION, request: Request::Save(save) };
+        let text = serde_json::to_string(&message).unwrap();
+        assert_eq!(text, r#"{"v":1,"op":"save","name":"m","format":"npy","value":true,"from":{"parts":[""]}}"#);
+        assert_eq!(read_request(text.as_bytes()).unwrap(), message.request);
+        let path = br#"{"v":1,"op":"save","name":"m","from":{"path":"/x"}}"#;
+        assert!(matches!(read_request(path).unwrap(), Request::Save(Save { value: false, .. })));
+        let failed = serde_json::to_string(&Reply::Failed { code: 192, message: "no".into() }).unwrap();
+        assert_eq!(failed, r#"{"failed":{"code":192,"message":"no"}}"#);
+        assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#""done""#);
+    }
+
+    #[test]
+    fn other_versions_and_sizes_are_refused() {
+        assert!(matches!(read_request(br#"{"v":2,"op":"new"}"#), Err(FrameError::Version(2))));
+        assert!(matches!(frame_bytes((limits::IPC + 1).to_le_bytes()), Err(FrameError::TooLarge(_))));
+    }
+}
