@@ -4,6 +4,10 @@
 //! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
 //! `kale_protocol`. `report` is told by all and uses none; `tests/tests/layers.rs` keeps it so.
 
+pub mod cli;
+pub mod fanin;
 pub mod marshal;
+pub mod python;
 pub mod report;
+pub mod step;
 pub mod store;

@@ -36,7 +36,7 @@ pub struct Address {
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not an address such as pipeline/run/step[shard]:artifact/path: {why}")]
+#[error("'{}' is not an address such as pipeline/run/step[shard]:artifact/path: {why}", .text.escape_debug())]
 pub struct AddressError {
     text: String,
     why: String,
@@ -97,7 +97,7 @@ fn set_step(address: &mut Address, text: &str) -> Result<(), String> {
         Some((step, "*")) => (step, Shards::All),
         Some((step, index)) => match index.parse() {
             Ok(index) if index < limits::SHARDS => (step, Shards::One(index)),
-            _ => return Err(format!("'[{index}]' is neither a shard's number nor [*]")),
+            _ => return Err(format!("'[{}]' is neither a shard's number nor [*]", index.escape_debug())),
         },
     };
     address.step = Some(name(step)?);

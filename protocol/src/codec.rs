@@ -3,11 +3,15 @@
 //! bincode 2 with its standard configuration: little-endian, variable-length integers. Decoding is
 //! bounded twice: by the length of the slice, which callers check against `limits` before they take
 //! memory for it, and by bincode's own limit on what a claimed length may reserve.
+//!
+//! bincode reserves a text's claimed length before it looks whether so many bytes are there, and stops
+//! only at its limit, which is a constant. So the limit goes by steps with the length of the body. It has
+//! to be 8 times the body at least, since a one-byte integer counts there with its full width.
 
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::{Serialize, de::DeserializeOwned};
 
-const LIMIT: usize = 256 << 20;
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
 
 /// Why a body could not be turned into its type.
 #[derive(Debug, thiserror::Error)]
@@ -23,19 +27,40 @@ pub enum CodecError {
     },
 }
 
-fn config() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
-    bincode::config::standard().with_limit::<LIMIT>()
-}
-
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, bincode::config::standard())
         .expect("encoding into memory fails only for types that have no encoding, and ours have one")
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config()).map_err(CodecError::Decode)?;
+    let (value, used) = if bytes.len() <= 8 * KIB {
+        decode_within::<T, { 64 * KIB }>(bytes)
+    } else if bytes.len() <= MIB {
+        decode_within::<T, { 8 * MIB }>(bytes)
+    } else {
+        decode_within::<T, { 512 * MIB }>(bytes)
+    }?;
     match bytes.len() - used {
         0 => Ok(value),
         extra => Err(CodecError::Trailing { extra }),
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
+        .map_err(CodecError::Decode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_densest_body_of_each_step_decodes() {
+        for bytes in [8 * KIB, MIB, 2 * MIB] {
+            // A field of one byte that counts as eight, and nothing else.
+            let numbers = vec![0u64; bytes - 9];
+            assert_eq!(decode::<Vec<u64>>(&encode(&numbers)).unwrap().len(), numbers.len());
+        }
     }
 }

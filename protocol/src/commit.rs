@@ -5,7 +5,7 @@ use crate::{
     envelope::{Kind, Packing},
     extension::Extensions,
     id::{AttemptId, StoreId},
-    layout::ShardId,
+    layout::{Shard, ShardId},
     manifest::{Shape, Totals},
     name::Name,
     object::Object,
@@ -77,6 +77,9 @@ impl Object for Commit {
         if !self.outputs.is_sorted_by(|a, b| a.name < b.name) {
             return Err("outputs are not in order, or one name stands twice");
         }
-        Ok(())
+        if !(Shard { index: self.shard.index, count: self.shard_count }).is_valid() {
+            return Err("the shard's index is not below its count, or the count is over the limit");
+        }
+        FanOut::check_all(&self.fan_outs)
     }
 }

@@ -9,7 +9,7 @@ pub struct Digest(pub [u8; 32]);
 
 /// Why a text is no digest.
 #[derive(Debug, thiserror::Error)]
-#[error("'{text}' is not a digest: 64 hexadecimal digits are expected")]
+#[error("'{}' is not a digest: 64 hexadecimal digits are expected", .text.escape_debug())]
 pub struct DigestError {
     text: String,
 }

@@ -262,9 +262,17 @@ pub fn parse_header(bytes: &[u8], expected: Kind) -> Result<Header, EnvelopeErro
 /// Takes the body out of an object that must be exactly one envelope of the expected kind.
 ///
 /// The digest is checked before the body is decompressed, and the decompressed length is bounded by
-/// the header's, which is bounded by [`Kind::limit`].
+/// the header's, which is bounded by [`Kind::limit`]. "Newer" is said only of an object whose digest is
+/// right: else a flipped bit in its version would make a damaged object look like a newer one.
 pub fn open(object: &[u8], expected: Kind) -> Result<Vec<u8>, EnvelopeError> {
-    let header = parse_header(object, expected)?;
+    let header = parse_header(object, expected).map_err(|error| match error {
+        EnvelopeError::Newer { .. } | EnvelopeError::Flags { .. } | EnvelopeError::Sealed { .. }
+            if !is_whole(object) =>
+        {
+            EnvelopeError::Digest
+        }
+        other => other,
+    })?;
     let stored = &object[HEADER_BYTES..];
     let have = stored.len() as u64;
     if have < header.stored_bytes {
@@ -283,6 +291,12 @@ pub fn open(object: &[u8], expected: Kind) -> Result<Vec<u8>, EnvelopeError> {
         stored.to_vec()
     };
     if body.len() == raw_bytes { Ok(body) } else { Err(EnvelopeError::Decompress) }
+}
+
+/// Whether length and digest are right, which no version and no flag changes the meaning of.
+fn is_whole(object: &[u8]) -> bool {
+    let Some((header, stored)) = object.split_first_chunk::<HEADER_BYTES>() else { return false };
+    header[16..24] == (stored.len() as u64).to_le_bytes() && header[32..] == digest_of(header, stored).0
 }
 
 fn digest_of(head: &[u8], stored: &[u8]) -> Digest {

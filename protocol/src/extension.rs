@@ -22,4 +22,13 @@ impl Extensions {
     pub fn unknown_critical(&self, known: &[u16]) -> Option<u16> {
         self.0.iter().find(|e| e.critical && !known.contains(&e.id)).map(|e| e.id)
     }
+
+    /// Checks the order, which makes the encoding of the same additions the same.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.0.is_sorted_by(|a, b| a.id < b.id) {
+            Ok(())
+        } else {
+            Err("extensions are not in order, or one number stands twice")
+        }
+    }
 }

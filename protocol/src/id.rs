@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 /// Why a text is no identity of the kind that is meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not {what}")]
+#[error("'{}' is not {what}", .text.escape_debug())]
 pub struct IdError {
     text: String,
     what: &'static str,

@@ -89,7 +89,7 @@ pub enum Reply {
     Loaded {
         /// Where.
         path: String,
-        /// `file`, `tree` or `value`.
+        /// `file`, `tree`, `value`, or `fan-in`: a folder with an entry for each producer and `index.json`.
         shape: String,
         /// What its content is, where known.
         format: Option<String>,

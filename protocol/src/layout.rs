@@ -58,7 +58,7 @@ pub struct Shard {
 
 /// Why a text is no shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a shard: I/N is expected, I from 0 to N-1, N at most 1048576")]
+#[error("'{}' is not a shard: I/N is expected, I from 0 to N-1, N at most 1048576", .0.escape_debug())]
 pub struct ShardError(String);
 
 impl Shard {

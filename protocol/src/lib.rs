@@ -9,6 +9,7 @@
 //! | [`pack`] | pack.md | how chunks lie in a pack |
 //! | [`manifest`], [`chunk`] | manifest.md | what an artifact consists of, and where each piece is |
 //! | [`record`], [`commit`] | step-record.md | what a step read, ran and wrote; its publication |
+//! | [`log`] | step-record.md | the captured output of a command |
 //! | [`layout`], [`marker`] | layout.md | which key each object has; the store's marker |
 //! | [`ipc`] | ipc.md | frames between step code and the agent |
 //! | [`exit`] | ../exit-codes.md | the agent's own exit codes |
@@ -25,6 +26,7 @@ pub mod id;
 pub mod ipc;
 pub mod layout;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod marker;
 pub mod name;

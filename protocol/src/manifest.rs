@@ -146,6 +146,11 @@ impl Node {
             What::HardLink { to } if *to >= self.path => {
                 return Err("a hard link refers to a later path");
             }
+            What::File { bytes, extents, .. }
+                if extents.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.raw_bytes())) > *bytes =>
+            {
+                return Err("a file's extents are longer than the file");
+            }
             _ => {}
         }
         self.extents().iter().try_for_each(|extent| extent.check(packs))

@@ -30,7 +30,7 @@ const ENCODED: &AsciiSet = &CONTROLS
 
 /// A name: one part of an address, one segment of a key.
 ///
-/// Any UTF-8 but control characters, `/ \ : [ ] *`, blanks at either end, and a leading dot; not
+/// Any UTF-8 but control characters, characters that reorder or break lines, `/ \ : [ ] * =`, blanks at either end, and a leading dot; not
 /// empty, and at most [`limits::NAME_ENCODED`] bytes once percent-encoded. Two names that differ only in
 /// case are two names: a store does not belong on a file system that folds case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +70,12 @@ impl Name {
     }
 }
 
+/// Whether a character is not seen itself and changes how others are: direction marks and overrides, line
+/// and paragraph separators, the byte order mark. Joiners are none of them: scripts and emoji need those.
+pub(crate) const fn misleads(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
+}
+
 impl FromStr for Name {
     type Err = NameError;
 
@@ -78,8 +84,10 @@ impl FromStr for Name {
             "it is empty"
         } else if text.chars().any(char::is_control) {
             "it has a control character"
-        } else if text.contains(['/', '\\', ':', '[', ']', '*']) {
-            "it has one of / \\ : [ ] *"
+        } else if text.chars().any(misleads) {
+            "it has a character that hides or reorders text"
+        } else if text.contains(['/', '\\', ':', '[', ']', '*', '=']) {
+            "it has one of / \\ : [ ] * ="
         } else if text.starts_with('.') {
             "it starts with a dot"
         } else if text.trim() != text {
@@ -120,8 +128,24 @@ mod tests {
 
     #[test]
     fn refuses_what_could_be_a_path_or_hide_something() {
-        for bad in ["", ".", "..", ".hidden", "a/b", "a\\b", "a:b", "a[0]", "*", "a\0b", "a\nb", " a", "a ", "a\u{85}b"]
-        {
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a\\b",
+            "a:b",
+            "a[0]",
+            "*",
+            "a=b",
+            "a\0b",
+            "a\nb",
+            " a",
+            "a ",
+            "a\u{85}b",
+            "a\u{202e}b",
+        ] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
         assert!("x".repeat(200).parse::<Name>().is_ok());

@@ -70,9 +70,21 @@ pub trait Object: Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The stored bytes.
+    /// The stored bytes, with no check: of values whose rules and size the writer has seen to.
     fn to_object(&self) -> Vec<u8> {
         envelope::seal(Self::KIND, &codec::encode(self), Self::PACKING)
+    }
+
+    /// The stored bytes, refused where [`Object::from_object`] would refuse them for a rule or for their size.
+    fn to_checked_object(&self) -> Result<Vec<u8>, ObjectError> {
+        let kind = Self::KIND;
+        self.extensions().check().and_then(|()| self.check()).map_err(|rule| ObjectError::Rule { kind, rule })?;
+        let body = codec::encode(self);
+        let (claimed, limit) = (body.len() as u64, kind.limit());
+        if claimed > limit {
+            return Err(EnvelopeError::TooLarge { kind, claimed, limit }.into());
+        }
+        Ok(envelope::seal(kind, &body, Self::PACKING))
     }
 
     /// Reads what [`Object::to_object`] wrote, this version's or an older one's.
@@ -83,7 +95,7 @@ pub trait Object: Serialize + DeserializeOwned {
         if let Some(id) = value.extensions().unknown_critical(Self::KNOWN_EXTENSIONS) {
             return Err(ObjectError::Extension { kind, id });
         }
-        value.check().map_err(|rule| ObjectError::Rule { kind, rule })?;
+        value.extensions().check().and_then(|()| value.check()).map_err(|rule| ObjectError::Rule { kind, rule })?;
         Ok(value)
     }
 }

@@ -110,7 +110,8 @@ impl PackTail {
         let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let tail = Self { index_offset: number(0)?, index_bytes: number(8)? };
         let ends_here = tail.index_offset.checked_add(tail.index_bytes)?.checked_add(TAIL_BYTES as u64)? == pack_bytes;
-        let sane = tail.index_bytes <= limits::PACK_INDEX + HEADER_BYTES as u64;
+        let header = HEADER_BYTES as u64;
+        let sane = tail.index_offset >= header && (header..=limits::PACK_INDEX + header).contains(&tail.index_bytes);
         (tail.to_bytes() == *bytes && ends_here && sane).then_some(tail)
     }
 }

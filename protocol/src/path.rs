@@ -1,6 +1,6 @@
 //! Paths inside an artifact: raw bytes that can never leave the folder they are restored to.
 
-use crate::limits;
+use crate::{limits, name::misleads};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, fmt};
 
@@ -128,7 +128,7 @@ impl PartialOrd for ArtifactPath {
 impl fmt::Display for ArtifactPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::str::from_utf8(&self.0) {
-            Ok(text) if !text.chars().any(|c| c.is_control() || c == '\\') => f.write_str(text),
+            Ok(text) if !text.chars().any(|c| c.is_control() || misleads(c) || c == '\\') => f.write_str(text),
             _ => f.write_str(&shown(&self.0)),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     extension::Extensions,
     id::{AttemptId, StoreId},
     layout::{Shard, ShardId},
+    limits,
     manifest::{Shape, Totals},
     name::Name,
     object::Object,
@@ -237,6 +238,16 @@ pub struct LogSummary {
     pub kept_bytes: u64,
 }
 
+impl FanOut {
+    /// Checks counts against the limit.
+    pub(crate) fn check_all(fan_outs: &[Self]) -> Result<(), &'static str> {
+        if fan_outs.iter().any(|fan_out| fan_out.count > limits::SHARDS) {
+            return Err("a fan-out has more shards than the limit");
+        }
+        Ok(())
+    }
+}
+
 impl StepRecord {
     /// The shard with its count.
     pub fn shard(&self) -> Shard {
@@ -253,6 +264,9 @@ impl Object for StepRecord {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if self.shard().is_valid() { Ok(()) } else { Err("the shard's index is not below its count") }
+        if !self.shard().is_valid() {
+            return Err("the shard's index is not below its count, or the count is over the limit");
+        }
+        FanOut::check_all(&self.fan_outs)
     }
 }

@@ -1,1 +1,10 @@
-//! t
+//! What the tests of kale-agent share: the binary, a hermetic place to run it in, ways to hurt it, and skipping aloud.
+
+pub mod binary;
+pub mod killer;
+pub mod measure;
+pub mod running;
+pub mod sandbox;
+pub mod skip;
+pub mod tree;
+pub mod volume;

@@ -80,7 +80,7 @@ pub enum MarshalError {
         path: String,
     },
     /// Something stands where an artifact is to be restored.
-    #[error("{} is there already, and restoring never overwrites", path.display())]
+    #[error("{} is there already, and restoring never overwrites: move it away, or give another path", path.display())]
     Occupied {
         /// The local path.
         path: PathBuf,
@@ -100,7 +100,8 @@ impl MarshalError {
     pub fn code(&self) -> Code {
         match self {
             Self::Store(error) => error.code(),
-            Self::Io { .. } | Self::Occupied { .. } => Code::Io,
+            Self::Io { .. } => Code::Io,
+            Self::Occupied { .. } => Code::Usage,
             Self::Changed { .. } | Self::Refused { .. } | Self::Path { .. } => Code::Output,
             Self::Damaged { .. } | Self::Page { .. } | Self::Manifest { .. } => Code::Damaged,
             Self::NoSuchPath { .. } | Self::Format { .. } => Code::Missing,

@@ -1,5 +1,38 @@
 //! Content to chunks and back: segment, cut, hash, compress, pack; trees; a look into formats.
+//!
+//! Saving: `source` and `walk` read, `segment` and `cut` decide where content is cut, `save` hashes, compresses and
+//! puts in order, `pack_writer` and `manifest_writer` write. Restoring: `manifest_reader` checks and streams nodes,
+//! `pack_reader` reads and verifies chunks, `restore`, `content` and `verify` use them. `look` shows content to people.
 
+mod compress;
+mod content;
+mod cut;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod known;
+pub mod look;
+mod manifest_reader;
+mod manifest_rules;
+mod manifest_writer;
+mod pack_reader;
+mod pack_writer;
+mod pieces;
+mod pool;
+mod probe;
+mod recall;
+mod restore;
+mod save;
+mod segment;
+mod source;
+mod verify;
+mod walk;
 
+pub use content::{Content, open_content};
 pub use error::MarshalError;
+pub use known::Known;
+pub use manifest_reader::{ManifestReader, Nodes};
+pub use restore::{RestoreOptions, Restored, restore};
+pub use save::{Compress, SaveOptions, Saved, save};
+pub use source::Source;
+pub use verify::{Damage, VerifyOptions, VerifyReport, verify, verify_pack};

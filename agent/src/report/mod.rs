@@ -1,5 +1,9 @@
 //! What the agent tells while it works: the library never prints, it reports to a [`Monitor`] that is passed last.
 
+mod progress;
+
+pub use progress::for_people;
+
 use std::fmt;
 
 /// A phase of moving data, for whoever watches.
@@ -36,4 +40,20 @@ impl Monitor for Silent {
     fn advance(&self, _bytes: u64) {}
     fn end(&self) {}
     fn warn(&self, _message: &str) {}
+}
+
+/// An error and its sources in one line: what failed, and why.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        // Some errors repeat their source in their own text.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
 }

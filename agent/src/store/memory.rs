@@ -4,6 +4,7 @@ use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
 use kale_protocol::layout::Key;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -118,6 +119,10 @@ impl Transport for Memory {
     }
 
     fn remove_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        if folder.as_str().is_empty() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is the root of the store");
+            return Err(StoreError::Io { action: "remove", place: self.location().to_owned(), source });
+        }
         let prefix = format!("{folder}/");
         self.lock().retain(|key, _| !key.starts_with(&prefix));
         Ok(())

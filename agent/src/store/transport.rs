@@ -28,7 +28,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
 
     /// Creates an object if it is absent. Of many racing callers exactly one is told [`Created::New`], and only once
-    /// the object is durable. An empty object counts as absent and is healed.
+    /// the object is durable. An empty object counts as absent and is healed; no caller makes one.
     fn create(&self, key: &Key, object: &[u8]) -> Result<Created, StoreError>;
 
     /// Creates or replaces an object: for hints, tags and leases only.
@@ -38,12 +38,14 @@ pub trait Transport: Send + Sync + fmt::Debug {
     fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// What lies directly under a key, in no order; an absent folder is an empty one. Unfinished objects are not shown.
+    /// A folder in which there is nothing any more may still be shown.
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError>;
 
     /// Removes an object; an absent one is no error.
     fn remove(&self, key: &Key) -> Result<(), StoreError>;
 
-    /// Removes a folder and all that is in it, also what is unfinished; an absent one is no error.
+    /// Removes a folder and all that is in it, also what is unfinished; an absent one is no error, and the root is
+    /// never removed.
     fn remove_folder(&self, folder: &Key) -> Result<(), StoreError>;
 
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.

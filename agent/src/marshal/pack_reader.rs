@@ -1,0 +1,295 @@
+//! Reads chunks out of packs: every byte is hashed before it counts as content.
+
+use super::{
+    MarshalError,
+    pieces::{Part, Piece, Place, Stored},
+};
+use crate::store::{StoreError, Transport};
+use kale_protocol::{
+    chunk::{Codec, Frame},
+    digest::Digest,
+    envelope::{self, HEADER_BYTES, Kind},
+    id::PackId,
+    layout, limits,
+    object::{Object, ObjectError},
+    pack::{PackHead, PackIndex, PackTail, TAIL_BYTES, read_index},
+};
+use std::{fmt, ops::Range};
+use zstd::bulk::Decompressor;
+
+/// Most bytes that reads of neighbours are joined to.
+const JOINED_BYTES: u64 = 2 << 20;
+/// Most bytes between two neighbours that are read and not needed.
+const GAP_BYTES: u64 = 64 << 10;
+
+/// A reader of chunks for one thread; remembers the frame that it decoded last, which neighbours share.
+pub(crate) struct ChunkReader<'t> {
+    transport: &'t dyn Transport,
+    decompressor: Decompressor<'static>,
+    stored: Vec<u8>,
+    decoded: Vec<u8>,
+    cached: Option<(PackId, Frame)>,
+    /// Stretches of packs that are worth one read each, by pack and offset; each is read once.
+    planned: Vec<Stretch>,
+    joined: Vec<u8>,
+    joined_from: Option<Stretch>,
+}
+
+type Stretch = (PackId, Range<u64>);
+
+/// What is wrong with a chunk that was looked at.
+pub(crate) struct Flaw {
+    /// The chunk.
+    pub(crate) chunk: Digest,
+    /// Where it, or its frame, starts in the pack.
+    pub(crate) offset: u64,
+}
+
+/// Why a frame's bytes are not there.
+enum Unreadable {
+    Store(StoreError),
+    Decode,
+}
+
+impl<'t> ChunkReader<'t> {
+    /// A reader with nothing read yet.
+    pub(crate) fn new(transport: &'t dyn Transport) -> Result<Self, MarshalError> {
+        let decompressor = Decompressor::new().map_err(|source| MarshalError::Io {
+            action: "take memory for",
+            path: "a zstd decoder".into(),
+            source,
+        })?;
+        Ok(Self {
+            transport,
+            decompressor,
+            stored: Vec::new(),
+            decoded: Vec::new(),
+            cached: None,
+            planned: Vec::new(),
+            joined: Vec::new(),
+            joined_from: None,
+        })
+    }
+
+    /// Tells which raw stretches will be read soon, so that neighbours are read in one go.
+    pub(crate) fn plan(&mut self, soon: impl Iterator<Item = (PackId, Range<u64>)>) {
+        let mut single: Vec<Stretch> = soon.collect();
+        single.sort_by_key(|(pack, range)| (*pack, range.start));
+        self.planned.clear();
+        let mut alone = true;
+        for (pack, range) in single {
+            match self.planned.last_mut() {
+                Some((last_pack, last))
+                    if *last_pack == pack
+                        && range.start <= last.end + GAP_BYTES
+                        && range.end.max(last.end) - last.start <= JOINED_BYTES =>
+                {
+                    last.end = last.end.max(range.end);
+                    alone = false;
+                }
+                last => {
+                    // A stretch without neighbours is read where it is needed, without a copy.
+                    if last.is_some() && alone {
+                        self.planned.pop();
+                    }
+                    self.planned.push((pack, range));
+                    alone = true;
+                }
+            }
+        }
+        if alone {
+            self.planned.pop();
+        }
+    }
+
+    /// Bytes of a planned stretch; none where it was not planned, or where only a read of its own can tell what is wrong.
+    fn joined(&mut self, pack: PackId, range: Range<u64>) -> Option<&[u8]> {
+        let covers =
+            |stretch: &Stretch| stretch.0 == pack && stretch.1.start <= range.start && range.end <= stretch.1.end;
+        if !self.joined_from.as_ref().is_some_and(covers) {
+            let found = self.planned.iter().position(covers)?;
+            let (_, all) = self.planned.swap_remove(found);
+            self.joined_from = None;
+            self.joined.resize((all.end - all.start) as usize, 0);
+            self.transport.read_at(&layout::pack(&pack), all.start, &mut self.joined).ok()?;
+            self.joined_from = Some((pack, all));
+        }
+        let start = (range.start - self.joined_from.as_ref()?.1.start) as usize;
+        self.joined.get(start..start + (range.end - range.start) as usize)
+    }
+
+    /// Fills `out` with a piece's content, every chunk of it verified; `what` names the content in errors.
+    pub(crate) fn read_piece(
+        &mut self,
+        piece: &Piece,
+        what: &dyn fmt::Display,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MarshalError> {
+        out.clear();
+        out.reserve(piece.bytes);
+        for part in &piece.parts {
+            match part {
+                Part::Inline(content) => out.extend_from_slice(content),
+                Part::Stored(stored) => self.read_stored(stored, what, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends chunks to `out`, verified; on an error `out` is as it was.
+    pub(crate) fn read_stored(
+        &mut self,
+        stored: &Stored,
+        what: &dyn fmt::Display,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MarshalError> {
+        let before = out.len();
+        let damaged = |chunk: Digest, offset: u64| MarshalError::Damaged {
+            what: what.to_string(),
+            chunk,
+            place: format!("pack {} at byte {offset}", stored.pack),
+        };
+        match self.fetch(stored, out) {
+            Ok(()) => {}
+            Err(Unreadable::Store(error)) => return Err(error.into()),
+            Err(Unreadable::Decode) => return Err(damaged(stored.chunks[0].digest, stored.place.offset())),
+        }
+        let flaw = flaws(stored, &out[before..]).next();
+        if let Some(flaw) = flaw {
+            out.truncate(before);
+            return Err(damaged(flaw.chunk, flaw.offset));
+        }
+        Ok(())
+    }
+
+    /// Looks at chunks and tells of each that is not there as it should be; fails only where the medium does.
+    pub(crate) fn examine(&mut self, stored: &Stored, tell: &mut dyn FnMut(Flaw)) -> Result<(), MarshalError> {
+        let mut out = Vec::with_capacity(stored.bytes());
+        match self.fetch(stored, &mut out) {
+            Ok(()) => flaws(stored, &out).for_each(tell),
+            Err(Unreadable::Store(error @ StoreError::Io { .. })) => return Err(error.into()),
+            // A pack that is cut short may still have the first of these chunks.
+            Err(Unreadable::Store(StoreError::Short { .. }))
+                if stored.chunks.len() > 1 && matches!(stored.place, Place::Raw(_)) =>
+            {
+                stored.singly().try_for_each(|single| self.examine(&single, tell))?;
+            }
+            Err(_) => all_flaws(stored).for_each(tell),
+        }
+        Ok(())
+    }
+
+    /// Appends the bytes where the chunks should be, not verified; on an error `out` is as it was.
+    fn fetch(&mut self, stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        let (before, bytes) = (out.len(), stored.bytes());
+        match stored.place {
+            Place::Raw(offset) => {
+                if let Some(content) = self.joined(stored.pack, offset..offset + bytes as u64) {
+                    out.extend_from_slice(content);
+                    return Ok(());
+                }
+                out.resize(before + bytes, 0);
+                let read = self.transport.read_at(&layout::pack(&stored.pack), offset, &mut out[before..]);
+                read.map_err(|error| {
+                    out.truncate(before);
+                    Unreadable::Store(error)
+                })
+            }
+            Place::Framed(frame, start) => {
+                let decoded = self.frame(stored.pack, frame)?;
+                let content = decoded.get(start as usize..start as usize + bytes).ok_or(Unreadable::Decode)?;
+                out.extend_from_slice(content);
+                Ok(())
+            }
+        }
+    }
+
+    /// The decoded bytes of a frame, not verified.
+    fn frame(&mut self, pack: PackId, frame: Frame) -> Result<&[u8], Unreadable> {
+        if self.cached == Some((pack, frame)) {
+            return Ok(&self.decoded);
+        }
+        self.cached = None;
+        let key = layout::pack(&pack);
+        let raw_bytes = frame.raw_bytes as usize;
+        match frame.codec {
+            Codec::Raw => {
+                self.decoded.resize(raw_bytes, 0);
+                self.transport.read_at(&key, frame.offset, &mut self.decoded).map_err(Unreadable::Store)?;
+            }
+            Codec::Zstd => {
+                self.stored.resize(frame.stored_bytes as usize, 0);
+                self.transport.read_at(&key, frame.offset, &mut self.stored).map_err(Unreadable::Store)?;
+                self.decoded.resize(raw_bytes, 0);
+                let decoded = self.decompressor.decompress_to_buffer(&self.stored, &mut self.decoded[..]);
+                if decoded.ok() != Some(raw_bytes) {
+                    return Err(Unreadable::Decode);
+                }
+            }
+        }
+        self.cached = Some((pack, frame));
+        Ok(&self.decoded)
+    }
+}
+
+/// Chunks of `stored` whose bytes do not match.
+fn flaws(stored: &Stored, mut content: &[u8]) -> impl Iterator<Item = Flaw> {
+    stored.singly().filter_map(move |single| {
+        let chunk = single.chunks[0];
+        let (bytes, rest) = content.split_at(chunk.bytes as usize);
+        content = rest;
+        (Digest::of(bytes) != chunk.digest).then(|| Flaw { chunk: chunk.digest, offset: single.place.offset() })
+    })
+}
+
+fn all_flaws(stored: &Stored) -> impl Iterator<Item = Flaw> {
+    stored.singly().map(|single| Flaw { chunk: single.chunks[0].digest, offset: single.place.offset() })
+}
+
+/// Reads a pack's head and index, and checks that they are this pack's.
+pub(crate) fn open_pack(transport: &dyn Transport, id: PackId) -> Result<PackIndex, MarshalError> {
+    let key = layout::pack(&id);
+    let store = || transport.location().to_owned();
+    let object = |source| StoreError::Object { store: store(), key: key.clone(), source };
+    let stat = transport.stat(&key)?.ok_or_else(|| StoreError::NotFound { store: store(), key: key.clone() })?;
+
+    let mut head = vec![0; HEADER_BYTES];
+    transport.read_at(&key, 0, &mut head)?;
+    let header = envelope::parse_header(&head, Kind::Pack).map_err(|error| object(error.into()))?;
+    head.resize(HEADER_BYTES + header.stored_bytes as usize, 0);
+    transport.read_at(&key, HEADER_BYTES as u64, &mut head[HEADER_BYTES..])?;
+    if PackHead::from_object(&head).map_err(object)?.id != id {
+        return Err(object(ObjectError::Rule { kind: Kind::Pack, rule: "it belongs to another pack" }).into());
+    }
+
+    let unfinished = || object(ObjectError::Rule { kind: Kind::Pack, rule: "it has no tail" });
+    let tail_offset = stat.bytes.checked_sub(TAIL_BYTES as u64).ok_or_else(unfinished)?;
+    let mut tail = [0; TAIL_BYTES];
+    transport.read_at(&key, tail_offset, &mut tail)?;
+    let tail = PackTail::from_bytes(&tail, stat.bytes).ok_or_else(unfinished)?;
+    let mut index = vec![0; tail.index_bytes as usize];
+    transport.read_at(&key, tail.index_offset, &mut index)?;
+    Ok(read_index(&index, id).map_err(object)?)
+}
+
+/// Reads a small object that lies in one frame of its own, such as a manifest page, and checks its digest.
+pub(crate) fn read_frame(
+    transport: &dyn Transport,
+    pack: PackId,
+    frame: Frame,
+    digest: &Digest,
+    what: &dyn fmt::Display,
+) -> Result<Vec<u8>, MarshalError> {
+    debug_assert!(frame.raw_bytes <= limits::FRAME, "checked when the manifest was decoded");
+    let mut reader = ChunkReader::new(transport)?;
+    let intact = match reader.frame(pack, frame) {
+        Ok(decoded) => Digest::of(decoded) == *digest,
+        Err(Unreadable::Store(error)) => return Err(error.into()),
+        Err(Unreadable::Decode) => false,
+    };
+    if intact {
+        return Ok(reader.decoded);
+    }
+    let place = format!("pack {pack} at byte {}", frame.offset);
+    Err(MarshalError::Damaged { what: what.to_string(), chunk: *digest, place })
+}

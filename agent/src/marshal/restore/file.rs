@@ -1,0 +1,148 @@
+//! One regular file: made, filled with verified content, given its mode and time.
+
+use super::{
+    super::{MarshalError, pieces::Piece},
+    folders::Spot,
+};
+use nix::{
+    fcntl::{OFlag, openat},
+    sys::{
+        stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat},
+        time::TimeSpec,
+    },
+    unistd::close,
+};
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+/// Zeros are looked for in blocks of this length: what file systems allocate.
+const BLOCK: usize = 4096;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
+/// What a file gets besides content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    /// Its mode, 12 bits.
+    pub(crate) mode: u16,
+    /// Its time.
+    pub(crate) modified_ns: i64,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// Whether blocks of zeros become holes.
+    pub(crate) sparse: bool,
+}
+
+/// A file that is being written, by one thread.
+#[derive(Debug)]
+pub(crate) struct FileWriter<'s> {
+    spot: Spot<'s>,
+    file: File,
+    traits: Traits,
+    written: u64,
+}
+
+impl<'s> FileWriter<'s> {
+    /// Makes the file; its content is read by nobody but us until it is finished.
+    pub(crate) fn create(spot: Spot<'s>, traits: Traits) -> Result<Self, MarshalError> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = openat(spot.folder(), spot.name(), flags, mode).map_err(spot.fail("create"))?;
+        Ok(Self { spot, file: file.into(), traits, written: 0 })
+    }
+
+    /// Writes verified content of a piece at its place; pieces may come in any order.
+    pub(crate) fn write(&mut self, piece: &Piece, content: &[u8]) -> Result<(), MarshalError> {
+        let written = if self.traits.sparse {
+            write_sparse(&self.file, piece.offset, content)
+        } else {
+            self.file.write_all_at(content, piece.offset)
+        };
+        self.written += content.len() as u64;
+        written.map_err(|source| MarshalError::Io { action: "write", path: self.spot.shown(), source })
+    }
+
+    /// Sets length, mode and time, and closes it: some file systems tell only then that a write failed.
+    pub(crate) fn finish(self) -> Result<(), MarshalError> {
+        let Self { spot, file, traits, written } = self;
+        if traits.sparse || written != traits.bytes {
+            let resized = file.set_len(traits.bytes);
+            resized.map_err(|source| MarshalError::Io { action: "write", path: spot.shown(), source })?;
+        }
+        // Last, for a write takes set-user-id away, and after the mode nobody may write.
+        fchmod(&file, mode_bits(traits.mode)).map_err(spot.fail("set the mode of"))?;
+        futimens(&file, &TimeSpec::UTIME_OMIT, &time(traits.modified_ns)).map_err(spot.fail("set the time of"))?;
+        close(file).map_err(spot.fail("write"))
+    }
+}
+
+/// Writes runs of blocks that are not zero.
+fn write_sparse(file: &File, offset: u64, content: &[u8]) -> io::Result<()> {
+    // Blocks are those of the file: the first may be cut off.
+    let first = (BLOCK - (offset % BLOCK as u64) as usize) % BLOCK;
+    let mut at = 0;
+    let mut run = 0;
+    while at < content.len() {
+        let end = if at == 0 && first > 0 { first } else { at + BLOCK }.min(content.len());
+        let block = &content[at..end];
+        if block == &ZEROS[..block.len()] {
+            if run < at {
+                file.write_all_at(&content[run..at], offset + run as u64)?;
+            }
+            run = end;
+        }
+        at = end;
+    }
+    if run < content.len() { file.write_all_at(&content[run..], offset + run as u64) } else { Ok(()) }
+}
+
+/// A mode as the system takes it.
+pub(crate) fn mode_bits(mode: u16) -> Mode {
+    Mode::from_bits_truncate(u32::from(mode & 0o7777))
+}
+
+/// A time as the system takes it.
+pub(crate) fn time(ns: i64) -> TimeSpec {
+    const SECOND: i64 = 1_000_000_000;
+    TimeSpec::new(ns.div_euclid(SECOND), ns.rem_euclid(SECOND))
+}
+
+/// Sets the time of a link or FIFO itself.
+pub(crate) fn set_time(spot: &Spot<'_>, modified_ns: i64) -> Result<(), MarshalError> {
+    let flag = UtimensatFlags::NoFollowSymlink;
+    utimensat(spot.folder(), spot.name(), &TimeSpec::UTIME_OMIT, &time(modified_ns), flag)
+        .map_err(spot.fail("set the time of"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn blocks_of_zeros_are_skipped_wherever_a_piece_starts() {
+        let zeros = vec![0; 3 * BLOCK];
+        let ones = vec![1; BLOCK];
+        for offset in [0, 1, 4095, 4096, 5000] {
+            for content in [
+                vec![],
+                vec![0],
+                vec![1],
+                zeros.clone(),
+                [&zeros[..], &ones].concat(),
+                [&ones[..], &zeros].concat(),
+                [&ones[..], &zeros, &ones].concat(),
+                [&zeros[..], &ones, &zeros].concat(),
+            ] {
+                let file = tempfile::tempfile().unwrap();
+                write_sparse(&file, offset, &content).unwrap();
+                file.set_len(offset + content.len() as u64).unwrap();
+                let mut found = vec![9; content.len()];
+                file.read_exact_at(&mut found, offset).unwrap();
+                assert!(found == content, "at {offset}");
+                let data = content.iter().filter(|byte| **byte != 0).count();
+                // Each run of data may touch one block more than it fills, and there are at most two.
+                let limit = data + 2 * BLOCK;
+                assert!(file.metadata().unwrap().blocks() * 512 <= limit as u64, "at {offset}");
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Puts hashed content in order: deduplicates, writes packs, builds the manifest. Runs on the caller's thread.
+
+use super::{
+    super::{
+        MarshalError,
+        known::Known,
+        manifest_writer::{ManifestWriter, Pages, Place},
+        pack_writer::{PackStats, PackWriter, Spot},
+        segment::Format,
+    },
+    SaveOptions, Saved,
+    feed::{Buffer, Entry, Item},
+    work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
+};
+use crate::{
+    report::Monitor,
+    store::{Created, Transport},
+};
+use crossbeam_channel::{Receiver, Sender};
+use kale_protocol::{
+    chunk::{Chunk, ChunkPlace, Codec},
+    digest::Digest,
+    layout, limits,
+    manifest::{Node, Shape},
+    object::Object,
+};
+use std::collections::HashMap;
+
+/// Chunks of this save that are remembered: the most that a table of 2^18 slots holds, about 13 MiB.
+const OWN_ENTRIES: usize = 229_376;
+/// A raw file refers to at most so many stretches of other packs in each [`FRAGMENT_WINDOW`] of its content; what would
+/// make more is stored again, so that reading it back stays a few long reads.
+const FRAGMENTS: u64 = 4;
+const FRAGMENT_WINDOW: u64 = 8 << 20;
+
+/// What a source turned out to be.
+#[derive(Debug)]
+pub(super) struct Outline {
+    shape: Shape,
+    format: Option<Format>,
+}
+
+/// Why an artifact is not whole.
+const CUT_OFF: &str = "the reader or a worker ended early, and its own error is reported instead of this one";
+
+pub(super) struct Assembler<'a> {
+    transport: &'a dyn Transport,
+    known: &'a Known,
+    own: Known,
+    packs: PackWriter<'a>,
+    manifest: ManifestWriter,
+    packer: Packer,
+    give_back: Option<Sender<Buffer>>,
+    monitor: &'a dyn Monitor,
+    file: RawFile,
+}
+
+/// The large file that is being written.
+#[derive(Debug, Default)]
+struct RawFile {
+    bytes: u64,
+    fragments: u64,
+    /// Where its last chunk ended, if that lies as it is in a pack.
+    last: Option<Spot>,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(
+        transport: &'a dyn Transport,
+        known: &'a Known,
+        give_back: Sender<Buffer>,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
+        Self {
+            transport,
+            known,
+            own: Known::with_entries(OWN_ENTRIES),
+            packs: PackWriter::new(transport),
+            manifest: ManifestWriter::default(),
+            packer: Packer::default(),
+            give_back: Some(give_back),
+            monitor,
+            file: RawFile::default(),
+        }
+    }
+
+    /// Takes items up to the last. Where they end before, the thread that ended has the error.
+    pub(super) fn assemble(&mut self, items: Receiver<Item>) -> Result<Outline, MarshalError> {
+        for item in items {
+            match item {
+                Item::Group { entries, batch, only } => {
+                    let Some(batch) = batch.map(|batch| batch.recv()).transpose().ok() else { break };
+                    self.group(entries, batch, only)?;
+                }
+                Item::Begin { path, mode, modified_ns, sparse } => {
+                    self.file = RawFile::default();
+                    self.manifest.begin_file(path, mode, modified_ns, sparse);
+                }
+                Item::Batch(batch) => {
+                    let Ok(batch) = batch.recv() else { break };
+                    self.batch(batch)?;
+                }
+                Item::Hole { count, chunk_bytes } => {
+                    let chunk = Chunk { bytes: chunk_bytes, digest: zeros_digest(chunk_bytes) };
+                    (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;
+                    self.monitor.advance(count * u64::from(chunk_bytes));
+                }
+                Item::End => self.end_file()?,
+                Item::Done { shape, format } => return Ok(Outline { shape, format }),
+            }
+        }
+        Err(MarshalError::Changed { path: "the artifact".into(), how: CUT_OFF.to_owned() })
+    }
+
+    /// Lets a reader that waits for a buffer find out that nobody listens.
+    pub(super) fn release_buffers(&mut self) {
+        self.give_back = None;
+    }
+
+    /// Publishes packs and manifest, in this order; or nothing, where the artifact is known.
+    pub(super) fn finish(mut self, outline: Outline, options: &SaveOptions) -> Result<Saved, MarshalError> {
+        let shape = match options.shape {
+            Some(Shape::Value) => Shape::Value,
+            _ => outline.shape,
+        };
+        let format = options.format.clone().or_else(|| outline.format.map(|format| format.word().to_owned()));
+        let (digest, totals) = (self.manifest.digest(), self.manifest.totals());
+        if let Some(manifest) = self.known.manifest(&digest, shape, format.as_deref()) {
+            self.packs.abandon();
+            let (stored_bytes, packs) = (0, Vec::new());
+            return Ok(Saved { manifest, manifest_new: false, digest, shape, format, totals, stored_bytes, packs });
+        }
+        let published = publish(self.manifest, &mut self.packs, self.known, self.transport, shape, format.clone());
+        match published {
+            Ok((manifest, created, PackStats { packs, stored_bytes })) => {
+                let manifest_new = created == Created::New;
+                Ok(Saved { manifest, manifest_new, digest, shape, format, totals, stored_bytes, packs })
+            }
+            Err(error) => {
+                self.packs.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back all that was written.
+    pub(super) fn abandon(self) {
+        self.packs.abandon();
+    }
+
+    /// Small files share a frame.
+    fn group(&mut self, entries: Vec<Entry>, batch: Option<Hashed>, only: bool) -> Result<(), MarshalError> {
+        let places = match &batch {
+            Some(batch) if only && self.fits_inline(batch) => inline(batch, self.known),
+            Some(batch) => self.framed(batch)?,
+            None => Vec::new(),
+        };
+        let chunks = batch.iter().flat_map(|batch| &batch.chunks);
+        let mut contents = chunks.zip(places);
+        for entry in entries {
+            match entry {
+                Entry::Node(node) => self.node(node)?,
+                Entry::File { path, mode, modified_ns, sparse, empty } => {
+                    self.manifest.begin_file(path, mode, modified_ns, sparse);
+                    if !empty {
+                        let (chunk, place) = contents.next().expect("a batch has a chunk for each file of its group");
+                        self.file_chunk(chunk.chunk, place)?;
+                        self.monitor.advance(u64::from(chunk.chunk.bytes));
+                    }
+                    self.end_file()?;
+                }
+            }
+        }
+        drop(contents);
+        self.give_back(batch);
+        Ok(())
+    }
+
+    /// Chunks of a large file: in a frame where that is worth it, else one behind the other.
+    fn batch(&mut self, batch: Hashed) -> Result<(), MarshalError> {
+        // Nothing was packed, either since it is not worth it or since all is known: then it stays where it is.
+        let all_known = || new_members(&batch.chunks, |digest| self.place(digest).is_some()).is_empty();
+        if batch.packed.is_some() || batch.policy != Policy::Raw && all_known() {
+            let places = self.framed(&batch)?;
+            for (chunk, place) in batch.chunks.iter().zip(places) {
+                self.file.bytes += u64::from(chunk.chunk.bytes);
+                self.file.last = None;
+                self.file_chunk(chunk.chunk, place)?;
+            }
+        } else {
+            for chunk in &batch.chunks {
+                let place = self.raw_chunk(chunk, &batch)?;
+                self.file_chunk(chunk.chunk, place)?;
+            }
+        }
+        self.monitor.advance(batch.chunks.iter().map(|chunk| u64::from(chunk.chunk.bytes)).sum());
+        self.give_back(Some(batch));
+        Ok(())
+    }
+
+    fn raw_chunk(&mut self, hashed: &HashedChunk, batch: &Hashed) -> Result<Place, MarshalError> {
+        let HashedChunk { chunk, zeros, .. } = *hashed;
+        let file_offset = self.file.bytes;
+        self.file.bytes += u64::from(chunk.bytes);
+        if zeros {
+            self.file.last = None;
+            return Ok(Place::Zeros);
+        }
+        let known = self.place(&chunk.digest);
+        let known = known.filter(|place| self.file.takes(place, batch.policy));
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let Spot { pack, offset } =
+                    self.packs.raw(chunk, hashed.of(&batch.buffer), file_offset, self.file.last)?;
+                self.own.add_raw(chunk.digest, pack, offset);
+                ChunkPlace::Raw { pack, offset }
+            }
+        };
+        self.file.last = match place {
+            ChunkPlace::Raw { pack, offset } => Some(Spot { pack, offset: offset + u64::from(chunk.bytes) }),
+            ChunkPlace::Framed { .. } => None,
+        };
+        Ok(Place::Pack(place))
+    }
+
+    /// Writes what is new of a batch as one frame, and says where each chunk is.
+    fn framed(&mut self, batch: &Hashed) -> Result<Vec<Place>, MarshalError> {
+        let Hashed { buffer, chunks, policy, packed } = batch;
+        let members = new_members(chunks, |digest| self.place(digest).is_some());
+        let fresh = if members.is_empty() {
+            HashMap::new()
+        } else {
+            // The worker did not know what other batches held.
+            let again = match packed {
+                Some(packed) if packed.members != members => {
+                    self.packer.pack(buffer, chunks, members.clone(), *policy)?
+                }
+                _ => None,
+            };
+            let packed = packed.as_ref().filter(|packed| packed.members == members).or(again.as_ref());
+            self.frame(buffer, chunks, &members, packed)?
+        };
+        let place = |hashed: &HashedChunk| match fresh.get(&hashed.chunk.digest) {
+            _ if hashed.zeros => Place::Zeros,
+            Some(fresh) => Place::Pack(*fresh),
+            None => Place::Pack(self.place(&hashed.chunk.digest).expect("what is not new is known")),
+        };
+        Ok(chunks.iter().map(place).collect())
+    }
+
+    fn frame(
+        &mut self,
+        buffer: &Buffer,
+        chunks: &[HashedChunk],
+        members: &[usize],
+        packed: Option<&Packed>,
+    ) -> Result<HashMap<Digest, ChunkPlace>, MarshalError> {
+        let listed: Vec<Chunk> = members.iter().map(|index| chunks[*index].chunk).collect();
+        let (pack, frame) = match packed {
+            Some(packed) => self.packs.frame(Codec::Zstd, &packed.stored, listed.clone())?,
+            None => self.packs.frame(Codec::Raw, self.packer.gather(buffer, chunks, members), listed.clone())?,
+        };
+        let starts = listed.iter().scan(0, |end, chunk| {
+            let start = *end;
+            *end += chunk.bytes;
+            Some((chunk.digest, start))
+        });
+        let starts: Vec<(Digest, u32)> = starts.collect();
+        self.own.add_framed(pack, frame, starts.iter().copied());
+        let place = |start: u32| match frame.codec {
+            Codec::Raw => ChunkPlace::Raw { pack, offset: frame.offset + u64::from(start) },
+            Codec::Zstd => ChunkPlace::Framed { pack, frame, start },
+        };
+        Ok(starts.into_iter().map(|(digest, start)| (digest, place(start))).collect())
+    }
+
+    fn place(&self, chunk: &Digest) -> Option<ChunkPlace> {
+        self.own.place(chunk).or_else(|| self.known.place(chunk))
+    }
+
+    /// Whether all of the artifact's new content may be kept in the manifest.
+    fn fits_inline(&self, batch: &Hashed) -> bool {
+        let new =
+            batch.chunks.iter().filter(|hashed| !hashed.zeros && self.known.place(&hashed.chunk.digest).is_none());
+        !self.packs.has_begun() && new.map(|hashed| hashed.chunk.bytes as usize).sum::<usize>() <= limits::INLINE
+    }
+
+    fn node(&mut self, node: Node) -> Result<(), MarshalError> {
+        self.manifest.node(node, &mut Pages { packs: &mut self.packs, known: self.known })
+    }
+
+    fn file_chunk(&mut self, chunk: Chunk, place: Place) -> Result<(), MarshalError> {
+        self.manifest.chunk(chunk, place, &mut Pages { packs: &mut self.packs, known: self.known })
+    }
+
+    fn end_file(&mut self) -> Result<(), MarshalError> {
+        self.manifest.end_file(&mut Pages { packs: &mut self.packs, known: self.known })
+    }
+
+    fn give_back(&self, batch: Option<Hashed>) {
+        if let (Some(give_back), Some(batch)) = (&self.give_back, batch) {
+            // A reader that has ended needs no buffer.
+            drop(give_back.send(batch.buffer));
+        }
+    }
+}
+
+impl RawFile {
+    /// Whether to refer to a place: it goes on where the file's last chunk ended, or does not break the file up too
+    /// much. What would be compressed anyway is read a frame at a time, wherever the frames are.
+    fn takes(&mut self, place: &ChunkPlace, policy: Policy) -> bool {
+        let goes_on = match *place {
+            ChunkPlace::Raw { pack, offset } => self.last == Some(Spot { pack, offset }),
+            ChunkPlace::Framed { .. } => policy != Policy::Raw,
+        };
+        let room = self.fragments < FRAGMENTS * (self.bytes / FRAGMENT_WINDOW + 1);
+        self.fragments += u64::from(!goes_on && room);
+        goes_on || room
+    }
+}
+
+fn inline(batch: &Hashed, known: &Known) -> Vec<Place> {
+    let place = |hashed: &HashedChunk| match known.place(&hashed.chunk.digest) {
+        _ if hashed.zeros => Place::Zeros,
+        Some(place) => Place::Pack(place),
+        None => Place::Inline(hashed.of(&batch.buffer).to_vec()),
+    };
+    batch.chunks.iter().map(place).collect()
+}
+
+/// Packs first: a manifest never names one that is not durable.
+fn publish(
+    manifest: ManifestWriter,
+    packs: &mut PackWriter<'_>,
+    known: &Known,
+    transport: &dyn Transport,
+    shape: Shape,
+    format: Option<String>,
+) -> Result<(Digest, Created, PackStats), MarshalError> {
+    let manifest = manifest.finish(shape, format, &mut Pages { packs, known })?;
+    let stats = packs.finish()?;
+    let object = manifest.to_object();
+    let id = Digest::of(&object);
+    let created = transport.create(&layout::manifest(&id), &object)?;
+    Ok((id, created, stats))
+}

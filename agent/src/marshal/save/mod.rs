@@ -1,0 +1,156 @@
+//! Saves content as an artifact: read, cut, hash, compress, pack, in one pass on all cores.
+//!
+//! One thread reads and cuts ([`feed`]), some hash and compress ([`work`]), the caller's puts the results in order,
+//! deduplicates and writes ([`assemble`]). Between them lie bounded channels, and content travels in a fixed set of
+//! buffers of 2 MiB: two for each worker and three more. So memory does not depend on the size or number of files:
+//! about 6 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
+//! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
+//! the number of threads either.
+
+mod assemble;
+mod content;
+mod feed;
+mod work;
+
+use super::{
+    MarshalError,
+    known::Known,
+    source::{Entries, Source},
+    walk::Walk,
+};
+use crate::{report::Monitor, store::Transport};
+use assemble::Assembler;
+use crossbeam_channel::bounded;
+use feed::{Feeder, Input};
+use kale_protocol::{
+    digest::Digest,
+    id::PackId,
+    manifest::{Shape, Totals},
+};
+use std::{io, num::NonZeroUsize, panic::resume_unwind, thread};
+
+/// zstd's fastest level proper: higher ones cost many times more than they save on what pipelines store.
+pub(crate) const LEVEL: i32 = 1;
+/// Items between the reader and the caller's thread; each is a node, or content in one of the buffers.
+const ITEMS: usize = 64;
+
+/// How content is compressed.
+///
+/// Arrays and other content that does not compress by a tenth are stored as they are: a reader can then map, clone or
+/// copy them without decoding, and a large file is one extent. Text, which zstd shrinks to a third, is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// Arrays by their format, and what samples say is incompressible, raw; all else at level 1, where that saves a
+    /// tenth.
+    #[default]
+    Auto,
+    /// Everything raw.
+    Never,
+    /// Everything at this level, where that saves anything.
+    Zstd(i32),
+}
+
+/// How to save.
+#[derive(Clone, Debug)]
+pub struct SaveOptions {
+    /// [`Shape::Value`] for an object of step code; otherwise what the source is decides.
+    pub shape: Option<Shape>,
+    /// What the content is; otherwise a file's content decides, where it is known.
+    pub format: Option<String>,
+    /// How content is compressed.
+    pub compress: Compress,
+    /// Threads that hash and compress, beside one that reads and the caller's, which writes.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { shape: None, format: None, compress: Compress::Auto, threads }
+    }
+}
+
+/// What was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The id of its manifest.
+    pub manifest: Digest,
+    /// Whether this save made the manifest; otherwise it was there before.
+    pub manifest_new: bool,
+    /// The digest of the artifact.
+    pub digest: Digest,
+    /// How it is meant to be used.
+    pub shape: Shape,
+    /// What its content is, where that is known.
+    pub format: Option<String>,
+    /// Its size.
+    pub totals: Totals,
+    /// The length of the packs that this save wrote.
+    pub stored_bytes: u64,
+    /// These packs.
+    pub packs: Vec<PackId>,
+}
+
+/// Saves a source, and returns when its packs and its manifest are durable.
+///
+/// Chunks in `known` are referred to, not stored; an artifact that is known as a whole writes nothing. On an error no
+/// manifest is published, and packs that were are removed, as far as the store lets them be. `monitor` is told of each
+/// byte of content once.
+pub fn save(
+    source: Source,
+    transport: &dyn Transport,
+    known: &Known,
+    options: &SaveOptions,
+    monitor: &dyn Monitor,
+) -> Result<Saved, MarshalError> {
+    let input = match source {
+        Source::Path(path) => Input::Entries(Entries::Walk(Box::new(Walk::open(&path)?))),
+        Source::Parts(parts) => Input::Entries(Entries::of_parts(parts)?),
+        Source::Reader(reader) => Input::Stream(reader),
+    };
+    let workers = options.threads.get();
+    let (items, ordered) = bounded(ITEMS);
+    let (jobs, queue) = bounded(workers);
+    let (give_back, buffers) = bounded(2 * workers + 3);
+    for _ in 0..2 * workers + 3 {
+        give_back.send(feed::Buffer::new()).expect("the channel has room for all buffers");
+    }
+    let (assembler, assembled) = thread::scope(|scope| {
+        // Made in here: when it is dropped, by a panic, too, nothing waits for it any more.
+        let mut assembler = Assembler::new(transport, known, give_back, monitor);
+        let reader = scope.spawn(move || Feeder::new(items, jobs, buffers, options).feed(input));
+        let work = || {
+            let queue = queue.clone();
+            scope.spawn(move || work::work(&queue, known))
+        };
+        let crew: Vec<_> = (0..workers).map(|_| work()).collect();
+        drop(queue);
+        let assembled = assembler.assemble(ordered);
+        assembler.release_buffers();
+        let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let worked = crew.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let worked: Result<(), MarshalError> = worked.collect();
+        // Where the reader or a worker failed, the assembler only ran out of items.
+        (assembler, read.and(worked).and(assembled))
+    });
+    match assembled {
+        Ok(outline) => assembler.finish(outline, options),
+        Err(error) => {
+            assembler.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// One zstd frame that says how long its content is.
+pub(crate) fn compress(content: &[u8], level: i32) -> Result<Vec<u8>, MarshalError> {
+    zstd::bulk::compress(content, level).map_err(no_compression)
+}
+
+/// zstd fails only where it gets no memory.
+fn no_compression(source: io::Error) -> MarshalError {
+    MarshalError::Io { action: "compress content of", path: "the artifact".into(), source }
+}
+
+#[cfg(test)]
+mod tests;

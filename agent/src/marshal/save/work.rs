@@ -1,0 +1,151 @@
+//! Hashes and compresses batches of chunks: what the worker threads do.
+
+use super::{
+    super::{MarshalError, known::Known, probe::Probe},
+    feed::Buffer,
+    no_compression,
+};
+use crossbeam_channel::{Receiver, Sender};
+use kale_protocol::{chunk::Chunk, digest::Digest};
+use std::{collections::HashSet, sync::LazyLock};
+
+/// A compressed frame must save so much to be worth decoding.
+pub(super) const AUTO_PERCENT: u64 = 90;
+
+/// How a batch is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// As it is.
+    Raw,
+    /// Compressed, where that makes it less than so many per cent.
+    Zstd { level: i32, percent: u64, probe: bool },
+}
+
+/// Chunks that lie one behind the other in a buffer.
+pub(super) struct Job {
+    pub(super) buffer: Buffer,
+    pub(super) lengths: Vec<u32>,
+    pub(super) policy: Policy,
+    pub(super) done: Sender<Hashed>,
+}
+
+/// A batch of which everything is known.
+pub(super) struct Hashed {
+    pub(super) buffer: Buffer,
+    pub(super) chunks: Vec<HashedChunk>,
+    pub(super) policy: Policy,
+    /// A frame of some of the chunks, if it is worth it.
+    pub(super) packed: Option<Packed>,
+}
+
+/// A chunk of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HashedChunk {
+    pub(super) chunk: Chunk,
+    /// Where it starts in the buffer.
+    pub(super) start: usize,
+    pub(super) zeros: bool,
+}
+
+impl HashedChunk {
+    pub(super) fn of<'b>(&self, buffer: &'b Buffer) -> &'b [u8] {
+        &buffer.bytes[self.start..self.start + self.chunk.bytes as usize]
+    }
+}
+
+/// A compressed frame.
+pub(super) struct Packed {
+    /// Which chunks of the batch are in it.
+    pub(super) members: Vec<usize>,
+    pub(super) stored: Vec<u8>,
+}
+
+/// Takes jobs until there are no more.
+pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalError> {
+    let mut packer = Packer::default();
+    for Job { buffer, lengths, policy, done } in jobs {
+        let mut start = 0;
+        let chunk = |length: u32| {
+            let content = &buffer.bytes[start..start + length as usize];
+            let zeros = is_zeros(content);
+            let digest = if zeros { zeros_digest(length) } else { Digest::of(content) };
+            let chunk = HashedChunk { chunk: Chunk { bytes: length, digest }, start, zeros };
+            start += length as usize;
+            chunk
+        };
+        let chunks: Vec<HashedChunk> = lengths.into_iter().map(chunk).collect();
+        let members = new_members(&chunks, |digest| known.place(digest).is_some());
+        let packed = packer.pack(&buffer, &chunks, members, policy)?;
+        // Nobody waits for it when the save has failed elsewhere.
+        drop(done.send(Hashed { buffer, chunks, policy, packed }));
+    }
+    Ok(())
+}
+
+/// The first of each chunk that is neither zeros nor known.
+pub(super) fn new_members(chunks: &[HashedChunk], mut is_known: impl FnMut(&Digest) -> bool) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let new = |chunk: &HashedChunk| !chunk.zeros && !is_known(&chunk.chunk.digest) && seen.insert(chunk.chunk.digest);
+    let mut new = new;
+    (0..chunks.len()).filter(|index| new(&chunks[*index])).collect()
+}
+
+/// Compresses with a context and a buffer that are used again.
+#[derive(Default)]
+pub(super) struct Packer {
+    context: Option<(i32, zstd::bulk::Compressor<'static>)>,
+    gathered: Vec<u8>,
+}
+
+impl Packer {
+    /// Compresses the members of a batch into one frame; `None` where the policy says that it is not worth it.
+    pub(super) fn pack(
+        &mut self,
+        buffer: &Buffer,
+        chunks: &[HashedChunk],
+        members: Vec<usize>,
+        policy: Policy,
+    ) -> Result<Option<Packed>, MarshalError> {
+        let Policy::Zstd { level, percent, probe } = policy else { return Ok(None) };
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let content = self.gather(buffer, chunks, &members);
+        if probe && !Probe::of(content) {
+            return Ok(None);
+        }
+        let raw_bytes = content.len() as u64;
+        let stored = self.compress(level)?;
+        let worth = (stored.len() as u64) < raw_bytes * percent / 100;
+        Ok(worth.then_some(Packed { members, stored }))
+    }
+
+    /// The members' content, one behind the other.
+    pub(super) fn gather(&mut self, buffer: &Buffer, chunks: &[HashedChunk], members: &[usize]) -> &[u8] {
+        self.gathered.clear();
+        members.iter().for_each(|index| self.gathered.extend_from_slice(chunks[*index].of(buffer)));
+        &self.gathered
+    }
+
+    fn compress(&mut self, level: i32) -> Result<Vec<u8>, MarshalError> {
+        let context = match self.context.take() {
+            Some(context) if context.0 == level => context,
+            _ => (level, zstd::bulk::Compressor::new(level).map_err(no_compression)?),
+        };
+        self.context.insert(context).1.compress(&self.gathered).map_err(no_compression)
+    }
+}
+
+/// Stops at the first other byte, so that it costs nothing on most content.
+fn is_zeros(content: &[u8]) -> bool {
+    let (words, rest) = content.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// The digest of a chunk of zeros; the longest one's is at hand, since a hole has thousands of them.
+pub(super) fn zeros_digest(bytes: u32) -> Digest {
+    const LONGEST: usize = super::super::cut::MAX;
+    static ZEROS: [u8; LONGEST] = [0; LONGEST];
+    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(&ZEROS));
+    if bytes as usize == LONGEST { *DIGEST } else { Digest::of(&ZEROS[..bytes as usize]) }
+}

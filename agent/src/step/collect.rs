@@ -1,0 +1,46 @@
+//! Collecting: promised outputs must be there; everything that is there is stored.
+
+use super::{StepError, dir::StepDir, session::Session};
+use crate::{marshal::Source, report::Phase};
+use std::fs;
+
+/// Stores every declared output that lies at its path. All that are missing are named at once, after what is there
+/// has been stored, so that a failed attempt keeps it.
+pub(super) fn outputs(session: &Session, dir: &StepDir) -> Result<(), StepError> {
+    let mut missing = Vec::new();
+    for output in &session.work.outputs {
+        let path = output.path.clone().unwrap_or_else(|| dir.output(&output.name));
+        let saved = session.has(&output.name);
+        match (fs::symlink_metadata(&path), saved) {
+            (Ok(_), true) => {
+                let line = format!("{}: saved by the step, and another one lies at {}", output.name, path.display());
+                missing.push(line);
+            }
+            (Ok(_), false) => {
+                session.monitor.begin(Phase::Save, output.name.as_str(), None);
+                let stored = session.save(&output.name, Source::Path(path), None, None);
+                session.monitor.end();
+                stored.map_err(StepError::marshal(format!("cannot store output {}", output.name)))?;
+            }
+            (Err(_), true) => {}
+            (Err(error), false) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(super::dir::io_error("look at output", &path)(error));
+            }
+            (Err(_), false) if output.required => {
+                let line = format!("{}: nothing is at {}, and the step saved none", output.name, path.display());
+                missing.push(line);
+            }
+            (Err(_), false) => {}
+        }
+    }
+    let stored = session.stored();
+    for fan_out in &session.work.fan_outs {
+        if !stored.fan_outs.iter().any(|known| known.step == fan_out.step) {
+            missing.push(format!(
+                "fan-out {}: its size was not said: --fan-out {}=N, or `kale-agent fan-out {} N` in the step",
+                fan_out.step, fan_out.step, fan_out.step
+            ));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(StepError::Output { outputs: missing }) }
+}

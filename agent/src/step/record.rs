@@ -1,0 +1,84 @@
+//! The step record, filled in as the step goes through its phases.
+
+use super::{StepError, inputs::ReadyInput, plan::Work, session::Stored};
+use crate::report;
+use kale_protocol::{
+    extension::Extensions,
+    record::{Exit, LogSummary, Outcome, StepRecord, StepSpec, Times, Usage},
+};
+
+/// Now, in nanoseconds since 1970 UTC.
+pub fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// What is known of the attempt so far.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    /// What the step was told to do.
+    pub spec: StepSpec,
+    /// When each phase ended.
+    pub times: Times,
+    /// How the command ended.
+    pub exit: Option<Exit>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What was captured of its output.
+    pub log: Option<LogSummary>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+impl Recorder {
+    /// A record of an attempt that has a plan and nothing else.
+    pub(super) fn new(spec: StepSpec, started_ns: i64) -> Self {
+        let times = Times { started_ns, ..Times::default() };
+        Self { spec, times, exit: None, usage: None, log: None, notes: Vec::new() }
+    }
+
+    /// The record of an attempt that stored what it should.
+    pub(super) fn stored(&self, work: &Work, inputs: &[ReadyInput], stored: &Stored) -> StepRecord {
+        self.record(work, inputs, stored, Outcome::Stored)
+    }
+
+    /// The record of an attempt that failed with this exit status.
+    pub(super) fn failed(
+        &self,
+        work: &Work,
+        inputs: &[ReadyInput],
+        stored: &Stored,
+        status: u8,
+        error: Option<&StepError>,
+    ) -> StepRecord {
+        let message = match (error, self.exit) {
+            (Some(error), _) => report::chain(error),
+            (None, Some(Exit::Signal { signal, .. })) => format!("the command was ended by signal {signal}"),
+            (None, _) => format!("the command ended with status {status}"),
+        };
+        self.record(work, inputs, stored, Outcome::Failed { code: status, message })
+    }
+
+    fn record(&self, work: &Work, inputs: &[ReadyInput], stored: &Stored, outcome: Outcome) -> StepRecord {
+        StepRecord {
+            store: *work.store.id(),
+            shard: work.shard.clone(),
+            shard_count: work.shard_count,
+            attempt: work.attempt.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            host: nix::sys::utsname::uname()
+                .map(|name| name.nodename().to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            spec: self.spec.clone(),
+            inputs: inputs.iter().map(ReadyInput::record).chain(stored.loaded.iter().cloned()).collect(),
+            outputs: stored.outputs.clone(),
+            fan_outs: stored.fan_outs.clone(),
+            outcome,
+            exit: self.exit,
+            times: self.times,
+            usage: self.usage,
+            log: self.log,
+            notes: self.notes.clone(),
+            extensions: Extensions::default(),
+        }
+    }
+}

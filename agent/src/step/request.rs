@@ -1,0 +1,168 @@
+//! What each request of step code does.
+
+use super::{
+    StepError,
+    env::input_path,
+    inputs::{self, ReadyInput},
+    plan::PlannedInput,
+    restore,
+    socket::Service,
+};
+use crate::{
+    fanin::{Found, shape_word},
+    marshal::Source,
+    report,
+};
+use kale_protocol::{
+    address::Shards,
+    exit::Code,
+    ipc::{Content, Load, Reply, Request, Save},
+    limits,
+    manifest::Shape,
+    name::Name,
+    path::ArtifactPath,
+};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Numbers the places for what step code loads.
+static LOADED: AtomicU64 = AtomicU64::new(0);
+
+/// Does what is asked; a failure is an answer too.
+pub(super) fn answer(service: &Service, request: Request, files: Vec<File>) -> Reply {
+    let done = match request {
+        Request::Save(save) => self::save(service, &save, files),
+        Request::Load(load) => self::load(service, &load),
+        Request::FanOut { step, count } => fan_out(service, &step, count),
+    };
+    done.unwrap_or_else(|error| Reply::Failed { code: error.code().number(), message: report::chain(&error) })
+}
+
+fn name(text: &str) -> Result<Name, StepError> {
+    text.parse().map_err(|error| StepError::settings(format!("{error}"), "use another name"))
+}
+
+fn save(service: &Service, save: &Save, files: Vec<File>) -> Result<Reply, StepError> {
+    let name = name(&save.name)?;
+    let source = match &save.from {
+        Content::Path(path) => Source::Path(absolute(path)?),
+        Content::Parts(parts) if parts.len() == files.len() && !parts.is_empty() => self::parts(parts, files)?,
+        Content::Parts(parts) => {
+            return Err(StepError::settings(
+                format!("{} parts were named and {} descriptors came", parts.len(), files.len()),
+                format!("send as many as there are parts, 1 to {}", limits::IPC_DESCRIPTORS),
+            ));
+        }
+    };
+    let shape = save.value.then_some(Shape::Value);
+    let saved = service
+        .session
+        .save(&name, source, shape, save.format.clone())
+        .map_err(StepError::marshal(format!("cannot save {name}")))?;
+    Ok(Reply::Saved {
+        digest: saved.digest.to_string(),
+        raw_bytes: saved.totals.raw_bytes,
+        stored_bytes: saved.stored_bytes,
+    })
+}
+
+fn parts(names: &[String], mut files: Vec<File>) -> Result<Source, StepError> {
+    if let ([only], [file]) = (names, files.as_slice())
+        && only.is_empty()
+        && !file.metadata().is_ok_and(|found| found.is_file())
+    {
+        // A pipe, such as the client's stdin: read to its end.
+        return Ok(Source::Reader(Box::new(files.remove(0))));
+    }
+    let named = names.iter().map(|name| ArtifactPath::new(name.clone().into_bytes())).zip(files);
+    let parts: Result<Vec<_>, _> = named.map(|(path, file)| path.map(|path| (path, file))).collect();
+    Ok(Source::Parts(parts.map_err(|error| StepError::settings(error.to_string(), "name parts by relative paths"))?))
+}
+
+fn load(service: &Service, load: &Load) -> Result<Reply, StepError> {
+    let declared = load.reference.parse::<Name>().ok();
+    let declared = service.inputs.iter().find(|input| Some(&input.name) == declared.as_ref());
+    let wanted = load.path.as_deref().map(absolute).transpose()?;
+    match (declared, wanted) {
+        (Some(input), None) => Ok(loaded(input, &input_path(input, &service.dir))),
+        (Some(input), Some(path)) => {
+            restore::input(service.session.store(), input, &path, &service.session.work, &service.session.monitor)?;
+            Ok(loaded(input, &path))
+        }
+        (None, wanted) => load_reference(service, &load.reference, wanted),
+    }
+}
+
+fn load_reference(service: &Service, reference: &str, wanted: Option<PathBuf>) -> Result<Reply, StepError> {
+    let session = &service.session;
+    let setting: super::settings::InputSetting = reference.parse().map_err(|error| {
+        let declared = service.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
+        let declared = if declared.is_empty() { "none".to_owned() } else { declared };
+        StepError::settings(
+            format!("cannot load '{reference}': {error}"),
+            format!("name a declared input ({declared}) or a reference such as prep:table"),
+        )
+    })?;
+    let planned =
+        PlannedInput { name: setting.name, reference: setting.reference, address: setting.address, path: wanted };
+    let ready = match inputs::resolve_one(&session.work, &planned, &mut Found::new())? {
+        Ok(ready) => ready,
+        Err(gap) => {
+            return Err(StepError::Missing {
+                store: session.store().transport().location().to_owned(),
+                run: session.work.run_name(),
+                inputs: gap.lines,
+                waited: None,
+                fan_in: planned.address.shards == Shards::All,
+            });
+        }
+    };
+    let path = match &planned.path {
+        Some(path) => path.clone(),
+        None => service.dir.loaded(LOADED.fetch_add(1, Ordering::Relaxed)),
+    };
+    restore::input(session.store(), &ready, &path, &session.work, &session.monitor)?;
+    session.loaded(ready.record());
+    Ok(loaded(&ready, &path))
+}
+
+fn loaded(input: &ReadyInput, path: &Path) -> Reply {
+    let path = path.to_string_lossy().into_owned();
+    match input.sources.as_slice() {
+        [(_, shape, format)] if !input.fan_in => {
+            Reply::Loaded { path, shape: shape_word(*shape).to_owned(), format: format.clone() }
+        }
+        _ => Reply::Loaded { path, shape: "fan-in".to_owned(), format: None },
+    }
+}
+
+fn fan_out(service: &Service, step: &str, count: u32) -> Result<Reply, StepError> {
+    if !(1..=limits::SHARDS).contains(&count) {
+        return Err(StepError::settings(
+            format!("{step} cannot have {count} shards"),
+            format!("say a number from 1 to {}", limits::SHARDS),
+        ));
+    }
+    service.session.fan_out(&name(step)?, count);
+    Ok(Reply::Done)
+}
+
+fn absolute(path: &str) -> Result<PathBuf, StepError> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(StepError::settings(
+            format!("'{}' is not an absolute path", path.display()),
+            "the agent's working directory may be another than the client's: send absolute paths",
+        ))
+    }
+}
+
+/// The code that a failed reply carries, for clients in this crate.
+pub fn code_of(number: u8) -> Code {
+    Code::ALL.into_iter().find(|code| code.number() == number).unwrap_or(Code::Internal)
+}

@@ -1,0 +1,293 @@
+//! The agent as init: it starts the command, passes signals to it, reaps whatever ends, and stops what must stop.
+//!
+//! Order is the design. Signals are blocked and the subreaper is set before anything else ([`Signals::block`]);
+//! pipes, threads and descriptors are made before the command; once it runs nothing here fails any more.
+
+mod keep;
+mod leftovers;
+mod output;
+mod reap;
+mod signals;
+mod spawn;
+mod stop;
+mod terminal;
+
+pub use signals::Signals;
+pub use stop::Stop;
+
+use kale_protocol::{
+    exit::Code,
+    log::Log,
+    record::{Exit, LogSummary, Usage},
+};
+use keep::Keeper;
+use leftovers::Leftovers;
+use output::Pumps;
+use reap::Reaper;
+use signals::{Listener, send};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use stop::Stopping;
+use terminal::Terminal;
+use tokio::{sync::oneshot, time};
+
+/// How long a command has after it was asked to end, if nothing else is said: as long as Kubernetes gives a pod.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// How much of a command's output is kept, if nothing else is said, in bytes.
+pub const DEFAULT_LOG_BYTES: usize = 8 << 20;
+/// The longest that processes which outlive the command have to end.
+const LEFTOVERS_GRACE: Duration = Duration::from_secs(10);
+/// How long we wait for what was killed, and for whoever holds an output open.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// A command, and how it is to be run.
+#[derive(Debug)]
+pub struct Supervision<'a> {
+    /// The program and its arguments; the program is looked for in the `PATH` that the command gets.
+    pub command: &'a [OsString],
+    /// Its working directory, if it is not ours.
+    pub workdir: Option<&'a Path>,
+    /// Variables to set, or with `None` to remove; without any the environment is passed on as it is.
+    pub env: &'a [(OsString, Option<OsString>)],
+    /// How long it has between being asked to end and being killed.
+    pub grace: Duration,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// Where its output goes.
+    pub output: Output,
+    /// Where the agent itself may ask for an end, with a reason.
+    pub stop: Option<oneshot::Receiver<String>>,
+}
+
+/// Where a command's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To our own descriptors: the command has them, and we are not in between.
+    Inherit,
+    /// To our own descriptors through us, and the first and last half of this many bytes are kept.
+    Capture {
+        /// The most memory that what is kept may take, in bytes.
+        limit: usize,
+    },
+}
+
+/// How a command ended, and what it left.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// What it and all descendants that were waited for used.
+    pub usage: Usage,
+    /// Why it was stopped, if it was; a signal that came while the rest was ended counts too, so `exit` may be a success.
+    pub stopped_by: Option<Stop>,
+    /// What a reader should know: processes that outlived it, outputs that were held open or broke.
+    pub leftovers: Vec<String>,
+    /// What was kept of its output, if it was captured.
+    pub log: Option<(Log, LogSummary)>,
+}
+
+/// Why a command could not be supervised at all; nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The system refused something that has to be there first.
+    #[error("cannot {action}")]
+    Setup {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The working directory cannot be one.
+    #[error("cannot use {} as working directory", path.display())]
+    Workdir {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no command.
+    #[error("there is no command to run")]
+    Empty,
+}
+
+impl SuperviseError {
+    /// The exit code for it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Setup { .. } => Code::Io,
+            Self::Workdir { .. } | Self::Empty => Code::Usage,
+        }
+    }
+}
+
+/// Runs a command to its end, and ends what it leaves behind.
+///
+/// Needs a tokio runtime with I/O and time, and should be polled on the main thread: the command then dies with the
+/// agent. A command that cannot be started is no error but [`Exit::NotStarted`]. The future must not be dropped
+/// before it completes: the command would go on with nobody to pass signals to it.
+///
+/// Errors only before the command has started.
+pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) -> Result<Finished, SuperviseError> {
+    let listener = signals.listen()?;
+    let terminal = Terminal::ours();
+    let before = leftovers::children().unwrap_or_default();
+    let (mut pumps, outputs) = match supervision.output {
+        Output::Inherit => (None, None),
+        Output::Capture { limit } => {
+            let (pumps, outputs) = Pumps::start(limit)?;
+            (Some(pumps), Some(outputs))
+        }
+    };
+    let main = spawn::spawn(&supervision, signals.inherited, terminal.as_ref(), outputs)?;
+    let mut notes = Vec::new();
+    let mut stopped_by = None;
+    let exit = match main {
+        Err(errno) => Exit::NotStarted { errno },
+        Ok(main) => {
+            let mut running = Running { main, listener: &listener, reaper: Reaper::new(main) };
+            let (exit, cause) = running.until_exit(&mut supervision).await;
+            stopped_by = cause;
+            if let Some(terminal) = &terminal {
+                terminal.take_back();
+            }
+            let grace = supervision.grace.min(LEFTOVERS_GRACE);
+            let mut left = Leftovers::new(main, before);
+            let remaining = running.end_leftovers(&mut left, grace, &mut stopped_by).await;
+            notes.extend(left.notes(remaining));
+            exit
+        }
+    };
+    if let (Err(_), Some(terminal)) = (main, &terminal) {
+        terminal.take_back();
+    }
+    if let Some(pumps) = &mut pumps {
+        drain(pumps, &listener, &mut notes, &mut stopped_by).await;
+    }
+    let log = pumps.map(Pumps::finish).map(Keeper::finish);
+    Ok(Finished { exit, usage: reap::usage(), stopped_by, leftovers: notes, log })
+}
+
+struct Running<'a> {
+    main: i32,
+    listener: &'a Listener<'a>,
+    reaper: Reaper,
+}
+
+impl Running<'_> {
+    async fn until_exit(&mut self, supervision: &mut Supervision<'_>) -> (Exit, Option<Stop>) {
+        let mut stopping = Stopping::new(supervision.grace, supervision.timeout, Instant::now());
+        loop {
+            let signal = tokio::select! {
+                biased;
+                signal = self.listener.next() => match signal {
+                    libc::SIGCHLD => {
+                        self.reaper.reap();
+                        match self.reaper.exit() {
+                            Some(exit) => return (exit, stopping.into_cause()),
+                            None => continue,
+                        }
+                    }
+                    signal => Some(stopping.on_signal(signal, Instant::now())),
+                },
+                reason = requested(&mut supervision.stop) => Some(stopping.on_request(reason, Instant::now())),
+                () = until(stopping.deadline()) => stopping.on_deadline(Instant::now()),
+            };
+            if let Some(signal) = signal {
+                self.tell(signal);
+            }
+        }
+    }
+
+    /// Sends a signal to the command's group, and to the command itself should it have left its group.
+    fn tell(&self, signal: i32) {
+        // Errors: a group whose members have all ended or changed identity cannot be told anything.
+        let group = send(-self.main, signal);
+        if group.is_err() || signal == libc::SIGKILL {
+            let _ = send(self.main, signal);
+        }
+    }
+
+    /// Returns whether something is left even so. A TERM makes it kill at once.
+    async fn end_leftovers(&mut self, left: &mut Leftovers, grace: Duration, stopped_by: &mut Option<Stop>) -> bool {
+        for (wait, kill) in [(grace, false), (LAST_WAIT, true)] {
+            if kill {
+                left.kill();
+            }
+            let deadline = Instant::now().checked_add(wait);
+            loop {
+                self.reaper.reap();
+                if !left.sweep() {
+                    return false;
+                }
+                tokio::select! {
+                    biased;
+                    signal = self.listener.next() => {
+                        note_late(signal, stopped_by);
+                        if signal == libc::SIGTERM {
+                            break;
+                        }
+                    }
+                    () = until(deadline) => break,
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Remembers a request to end that came after the command had ended, for whoever goes on from here.
+fn note_late(signal: i32, stopped_by: &mut Option<Stop>) {
+    if stop::is_stop_request(signal) {
+        stopped_by.get_or_insert(Stop::Signal(signal));
+    }
+}
+
+/// Waits until the output has been passed on: without a limit for a slow reader, with one for a pipe that is held open
+/// by a process which we could not end. A request to end ends the waiting.
+async fn drain(pumps: &mut Pumps, listener: &Listener<'_>, notes: &mut Vec<String>, stopped_by: &mut Option<Stop>) {
+    let mut abandon_at = Instant::now().checked_add(LAST_WAIT);
+    loop {
+        tokio::select! {
+            biased;
+            () = pumps.ended(notes) => return,
+            signal = listener.next() => {
+                note_late(signal, stopped_by);
+                if signal == libc::SIGCHLD {
+                    while signals::reap_any().is_some() {}
+                } else if stop::is_stop_request(signal) {
+                    pumps.abandon();
+                    notes.push("the agent was told to end while output was still being passed on".into());
+                    return;
+                }
+            }
+            () = until(abandon_at) => {
+                abandon_at = None;
+                pumps.abandon();
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn requested(stop: &mut Option<oneshot::Receiver<String>>) -> String {
+    if let Some(receiver) = stop {
+        let reason = receiver.await;
+        *stop = None;
+        if let Ok(reason) = reason {
+            return reason;
+        }
+    }
+    std::future::pending().await
+}

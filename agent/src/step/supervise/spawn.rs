@@ -1,0 +1,75 @@
+//! Starting the command so that it cannot tell that the agent is there.
+
+use super::{SuperviseError, Supervision, signals::Inherited, terminal::Terminal};
+use nix::{
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
+    unistd::{Pid, getpid, getppid, gettid},
+};
+use std::{
+    fs,
+    io::{self, PipeWriter},
+    os::unix::process::CommandExt,
+    process::Command,
+};
+
+/// Starts the command in a group of its own, which has its number; `Err` inside is the `errno` of a command that
+/// did not start.
+///
+/// The kernel ends the command when the *thread* that started it ends, so that killing the agent outright leaves
+/// nothing behind; this is asked for on the main thread only, whose end is the process's. PID 1 needs none of it.
+/// The kernel drops the request when a set-user-id program is executed, and grandchildren never have it.
+pub(super) fn spawn(
+    supervision: &Supervision<'_>,
+    inherited: Inherited,
+    terminal: Option<&Terminal>,
+    outputs: Option<[PipeWriter; 2]>,
+) -> Result<Result<i32, i32>, SuperviseError> {
+    let (program, arguments) = supervision.command.split_first().ok_or(SuperviseError::Empty)?;
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    if let Some(path) = supervision.workdir {
+        // Asked beforehand: a missing folder must not look like a missing command.
+        let failed = |source| SuperviseError::Workdir { path: path.to_owned(), source };
+        if !fs::metadata(path).map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        command.current_dir(path);
+    }
+    for (name, value) in supervision.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some([out, err]) = outputs {
+        command.stdout(out).stderr(err);
+    }
+    let agent = getpid();
+    let die_with_agent = agent.as_raw() != 1 && gettid() == agent;
+    let take_terminal = terminal.is_some();
+    let prepare = move || {
+        // std has just emptied the mask; taking the terminal from a background group needs SIGTTOU blocked.
+        SigSet::all().thread_set_mask()?;
+        if die_with_agent {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() != agent {
+                return Err(nix::Error::ECHILD.into());
+            }
+        }
+        if take_terminal {
+            Terminal::give_to(Pid::this());
+        }
+        inherited.restore()
+    };
+    // SAFETY: between fork and exec the closure only makes system calls (sigprocmask, prctl, getppid, tcsetpgrp,
+    // getpid, sigaction); it neither allocates nor locks, and what it captured is plain data.
+    unsafe { command.pre_exec(prepare) };
+    match command.spawn() {
+        // Dropping the handle does not wait: the one reaper does.
+        Ok(child) => Ok(Ok(child.id() as i32)),
+        Err(error) => Ok(Err(error.raw_os_error().unwrap_or(libc::EINVAL))),
+    }
+}

@@ -1,0 +1,231 @@
+//! The one way in which bytes become durable and visible on a volume.
+//!
+//! A temporary file of a random name in the target's folder; write; sync; close; `link` to the target; remove the
+//! temporary name; sync the folder. After a crash at any point there is at most a temporary file, which no listing shows.
+
+use super::{
+    super::{Created, StoreError},
+    failed, heal,
+};
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::{
+        fd::IntoRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+/// How temporary files begin; a dot, which no name has, and our own mark.
+pub(super) const TEMPORARY: &str = ".kale-tmp-";
+
+const READ_ONLY: u32 = 0o444;
+const WRITABLE: u32 = 0o644;
+
+/// A temporary file beside a target, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Temporary {
+    /// Creates the file, and the folders of its target, durably.
+    pub(super) fn beside(root: &Path, target: &Path) -> Result<Self, StoreError> {
+        let folder = target.parent().unwrap_or(root);
+        let random: [u8; 12] = super::super::random()?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = folder.join(format!("{TEMPORARY}{name}"));
+        let create = || OpenOptions::new().write(true).create_new(true).mode(WRITABLE).open(&path);
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                folders(root, folder)?;
+                create()
+            }
+            other => other,
+        };
+        Ok(Self { file: Some(file.map_err(failed("create", &path))?), path })
+    }
+
+    pub(super) fn file(&mut self) -> &mut File {
+        self.file.as_mut().expect("open until it is synced")
+    }
+
+    /// Makes the content durable and closes the file: a full quota may show as late as that.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        // Read-only against accidents; a medium without permissions (CIFS) need not have it.
+        let _ = file.set_permissions(Permissions::from_mode(READ_ONLY));
+        tolerate_no_sync(file.sync_all()).map_err(failed("sync", &self.path))?;
+        match nix::unistd::close(file.into_raw_fd()) {
+            // Linux has closed it all the same.
+            Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(failed("close", &self.path)(errno.into())),
+        }
+    }
+
+    /// Gives the content its name, if that is free or what has it is empty.
+    pub(super) fn publish(mut self, root: &Path, target: &Path) -> Result<Created, StoreError> {
+        self.sync()?;
+        loop {
+            match link(&self.path, target) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match occupant(target)? {
+                    Occupant::Whole => return Ok(Created::Exists),
+                    // Empty is absent: nothing over nothing changes nothing, and stays open to be healed.
+                    Occupant::Empty if occupant(&self.path)? == Occupant::Empty => break,
+                    Occupant::Empty => return heal::heal(self, root, target),
+                    Occupant::Gone => {}
+                },
+                Err(error) => return Err(failed("publish", target)(error)),
+            }
+        }
+        drop(self);
+        sync_folder(target)?;
+        Ok(Created::New)
+    }
+
+    /// Puts the content in the place of whatever the target is: for what is never referred to, and for healing.
+    pub(super) fn put_over(mut self, target: &Path) -> Result<(), StoreError> {
+        self.sync()?;
+        let own = fs::symlink_metadata(&self.path).map_err(failed("look at", &self.path))?.ino();
+        if let Err(error) = fs::rename(&self.path, target) {
+            // Over NFS a reply may be lost: then the repeated call finds nothing to rename, and it is in place.
+            let there = fs::symlink_metadata(target).is_ok_and(|found| found.ino() == own);
+            if error.kind() != io::ErrorKind::NotFound || !there {
+                return Err(failed("replace", target)(error));
+            }
+        }
+        sync_folder(target)
+    }
+
+    /// Gives the content a second name, by a hard link and nothing else.
+    pub(super) fn link_as(&mut self, path: &Path) -> Result<io::Result<()>, StoreError> {
+        self.sync()?;
+        Ok(hard_link(&self.path, path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What cannot be removed is hidden from listings.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What has a name on the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occupant {
+    /// Nothing (any more).
+    Gone,
+    /// A file without content: its content was lost in a crash of the medium.
+    Empty,
+    /// A file with content.
+    Whole,
+}
+
+pub(super) fn occupant(path: &Path) -> Result<Occupant, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(failed("publish", path)(io::Error::other(
+            "a folder, a link or another thing that the store did not make is in the way",
+        ))),
+        Ok(found) if found.len() == 0 => Ok(Occupant::Empty),
+        Ok(_) => Ok(Occupant::Whole),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Occupant::Gone),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+/// Links, or renames to a free name on a medium that has no hard links.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match hard_link(from, to) {
+        Err(error) if no_hard_links(&error) => rename_if_absent(from, to),
+        other => other,
+    }
+}
+
+pub(super) fn no_hard_links(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP | libc::ENOSYS | libc::EMLINK))
+}
+
+/// Links, or finds that an error hides that it did.
+fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    match link_with_proof(from, to) {
+        // Where a server maps users (EFS access points, `all_squash`) the file is not ours, and Linux links only
+        // those files of others that may be written (`fs.protected_hardlinks`).
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            fs::set_permissions(from, Permissions::from_mode(WRITABLE))?;
+            let linked = link_with_proof(from, to);
+            let _ = fs::set_permissions(from, Permissions::from_mode(READ_ONLY));
+            linked
+        }
+        other => other,
+    }
+}
+
+/// Over NFS a reply may be lost, and the repeated call then fails. Nobody else knows the name `from`: so if its file
+/// has another name, or is the one at `to`, this call gave it that.
+fn link_with_proof(from: &Path, to: &Path) -> io::Result<()> {
+    let Err(error) = fs::hard_link(from, to) else { return Ok(()) };
+    let Ok(own) = fs::symlink_metadata(from) else { return Err(error) };
+    let is_own = |found: fs::Metadata| found.ino() == own.ino() && found.dev() == own.dev();
+    if own.nlink() == 2 || fs::symlink_metadata(to).is_ok_and(is_own) { Ok(()) } else { Err(error) }
+}
+
+/// For media without hard links: a rename that fails where the name is taken, which some of them have.
+pub(super) fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::{
+        errno::Errno,
+        fcntl::{AT_FDCWD, RenameFlags, renameat2},
+    };
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::ENOTSUP) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this volume has neither hard links nor a rename that does not replace: it cannot hold a store",
+        )),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Creates an object in one piece.
+pub(super) fn small(root: &Path, target: &Path, object: &[u8]) -> Result<Created, StoreError> {
+    let mut temporary = Temporary::beside(root, target)?;
+    temporary.file().write_all(object).map_err(failed("write", target))?;
+    temporary.publish(root, target)
+}
+
+/// Creates or replaces an object: never one that anything refers to.
+pub(super) fn replace(root: &Path, target: &Path, object: &[u8]) -> Result<(), StoreError> {
+    let mut temporary = Temporary::beside(root, target)?;
+    temporary.file().write_all(object).map_err(failed("write", target))?;
+    temporary.put_over(target)
+}
+
+/// Creates folders from the root down, each durable before the next is made in it.
+fn folders(root: &Path, folder: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|at| *at != root && !at.is_dir()).collect();
+    for path in missing.into_iter().rev() {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(failed("create", path))?,
+        }
+        sync_folder(path)?;
+    }
+    Ok(())
+}
+
+/// Makes the names in the folder of a path durable.
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    tolerate_no_sync(File::open(folder).and_then(|folder| folder.sync_all())).map_err(failed("sync", folder))
+}
+
+/// Media that cannot sync say so (restic met them); there is nothing more to be had from them.
+fn tolerate_no_sync(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::EINVAL)) => Ok(()),
+        other => other,
+    }
+}

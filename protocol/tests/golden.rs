@@ -1,0 +1,118 @@
+//! Bytes that must be read for years, and written as they are: every kind, every field, every variant.
+//!
+//! `KALE_GOLDEN=write cargo test -p kale-protocol --test golden` writes files that are missing. It never
+//! replaces one: a stored byte that changes is a new version of its kind, with a file of its own.
+#![expect(clippy::unwrap_used, reason = "a test ends where a value is not as it should be")]
+
+mod samples;
+
+use kale_protocol::{
+    digest::{ContentDigest, Digest},
+    envelope,
+    ipc::{self, Content, Load, Message, Reply, Request, Save},
+    layout,
+    manifest::{ArtifactDigest, Shape, decode_page, encode_page},
+    object::Object,
+    pack::PackTail,
+};
+use std::{fmt::Debug, fs, path::PathBuf};
+
+fn stored(file: &str, now: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("KALE_GOLDEN").is_some_and(|mode| mode == "write") && !path.exists() {
+        assert!(std::env::var_os("CI").is_none(), "golden bytes are never written in CI");
+        fs::write(&path, now).unwrap();
+    }
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Checks that the stored object reads as the value, and that the value's body is the same, byte for byte. Of
+/// a compressed object only the body is compared: another zstd may compress it otherwise.
+fn check<T: Object + PartialEq + Debug>(file: &str, value: &T) {
+    let now = value.to_checked_object().unwrap();
+    let golden = stored(file, &now);
+    assert_eq!(T::from_object(&golden).unwrap(), *value, "{file}");
+    let body = |object: &[u8]| envelope::open(object, T::KIND).unwrap();
+    assert_eq!(body(&golden), body(&now), "{file}");
+    if T::PACKING == envelope::Packing::Plain {
+        assert_eq!(golden, now, "{file}");
+    }
+}
+
+#[test]
+fn objects() {
+    check("marker.bin", &samples::marker());
+    check("run.bin", &samples::run());
+    check("hint.bin", &samples::hint());
+    check("pack-head.bin", &samples::pack_head());
+    check("pack-index.bin", &samples::pack_index());
+    check("manifest-file.bin", &samples::manifest(Shape::File));
+    check("manifest-tree.bin", &samples::manifest(Shape::Tree));
+    check("manifest-value.bin", &samples::manifest(Shape::Value));
+    let [succeeded, signalled, not_started] = samples::records();
+    check("record-stored.bin", &succeeded);
+    check("record-signal.bin", &signalled);
+    check("record-not-started.bin", &not_started);
+    check("commit.bin", &samples::commit());
+    check("log.bin", &samples::log());
+}
+
+#[test]
+fn pages_and_tails() {
+    let page = encode_page(&samples::nodes());
+    let golden = stored("page.bin", &page);
+    assert_eq!(golden, page);
+    assert_eq!(decode_page(&golden, 2).unwrap(), samples::nodes());
+    let tail = PackTail { index_offset: 80_200, index_bytes: 321 };
+    assert_eq!(stored("pack-tail.bin", &tail.to_bytes()), tail.to_bytes());
+}
+
+#[test]
+fn conversation() {
+    let save = |value, from| Request::Save(Save { name: "m".into(), format: Some("npy".into()), value, from });
+    let requests = [
+        save(true, Content::Parts(vec![String::new()])),
+        save(false, Content::Path("/x".into())),
+        Request::Load(Load { reference: "prep:train".into(), path: Some("/in".into()) }),
+        Request::FanOut { step: "train".into(), count: 12 },
+    ];
+    let replies = [
+        Reply::Saved { digest: "00".into(), raw_bytes: 1, stored_bytes: 2 },
+        Reply::Loaded { path: "/in".into(), shape: "tree".into(), format: None },
+        Reply::Done,
+        Reply::Failed { code: 192, message: "no".into() },
+    ];
+    let mut frames = Vec::new();
+    for request in requests {
+        frames.extend(ipc::to_frame(&Message { v: ipc::VERSION, request }).unwrap());
+    }
+    for reply in replies {
+        frames.extend(ipc::to_frame(&reply).unwrap());
+    }
+    assert_eq!(stored("ipc.bin", &frames), frames);
+}
+
+#[test]
+fn digests_and_keys() {
+    let mut content = ContentDigest::default();
+    content.push(1, &Digest::of(b"a"));
+    content.push(2, &Digest::of(b"bc"));
+    let mut artifact = ArtifactDigest::default();
+    samples::nodes().iter().for_each(|node| artifact.push(node));
+    let (id, attempt) = (samples::shard(), samples::attempt());
+    let lines = [
+        format!("bytes {}", Digest::of(b"kale")),
+        format!("content {}", content.finish()),
+        format!("artifact {}", artifact.finish()),
+        layout::marker().to_string(),
+        layout::pack(&samples::pack_head().id).to_string(),
+        layout::manifest(&Digest([7; 32])).to_string(),
+        layout::run(&id.run).to_string(),
+        layout::commit(&id).to_string(),
+        layout::record(&id, &attempt).to_string(),
+        layout::log(&id, &attempt).to_string(),
+        layout::hint(&id).to_string(),
+    ];
+    let text = lines.join("\n") + "\n";
+    assert_eq!(String::from_utf8(stored("digests-and-keys.txt", text.as_bytes())).unwrap(), text);
+}
