@@ -36,6 +36,16 @@ fn runs_and_ls_show_what_there_is() {
 }
 
 #[test]
+fn runs_count_shards_that_have_not_started() {
+    let place = Sandbox::new();
+    place.step("split", ["--fan-out", "train=5"], "true");
+    let told = || place.json(["runs"])[0].clone();
+    assert_eq!((told()["steps"].as_u64(), told()["shards"].as_u64()), (Some(2), Some(6)));
+    place.step("train", ["--shard", "3/5"], "true");
+    assert_eq!((told()["shards"].as_u64(), told()["shards_committed"].as_u64()), (Some(6), Some(2)));
+}
+
+#[test]
 fn cat_and_head_look_inside() {
     let place = pipeline();
     assert_eq!(place.ok(["cat", "prep:table"]), "a,b\n1,x\n2,y\n");

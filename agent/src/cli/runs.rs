@@ -12,6 +12,7 @@ use kale_protocol::{
     name::Name,
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -74,26 +75,37 @@ fn row(store: &Store, pipeline: &Name, run: Name, started_ns: i64) -> Result<Row
         run: id.run.to_string(),
         started: output::time(started_ns),
         started_ns,
-        steps: steps.len(),
+        steps: 0,
         shards_committed: 0,
         shards: 0,
         artifacts: 0,
         raw_bytes: 0,
     };
+    // A fan-out's size is committed by its producer, before its first shard starts.
+    let mut expected: BTreeMap<Name, u64> = BTreeMap::new();
     for step in steps {
-        let mut count = 0;
-        let mut seen = 0;
+        let (mut count, mut shard_count) = (0, 0);
         for index in browse::shards(store, &id, &step)? {
-            seen += 1;
+            count += 1;
             let shard = ShardId { run: id.clone(), step: step.clone(), index };
             if let Some(commit) = read_commit(store, &shard)? {
-                count = count.max(u64::from(commit.shard_count));
+                shard_count = shard_count.max(u64::from(commit.shard_count));
+                for fan_out in &commit.fan_outs {
+                    expect(&mut expected, &fan_out.step, u64::from(fan_out.count));
+                }
                 row.shards_committed += 1;
                 row.artifacts += commit.outputs.len();
                 row.raw_bytes += commit.outputs.iter().map(|output| output.totals.raw_bytes).sum::<u64>();
             }
         }
-        row.shards += count.max(seen);
+        expect(&mut expected, &step, count.max(shard_count));
     }
+    row.steps = expected.len();
+    row.shards = expected.values().sum();
     Ok(row)
+}
+
+fn expect(expected: &mut BTreeMap<Name, u64>, step: &Name, shards: u64) {
+    let known = expected.entry(step.clone()).or_default();
+    *known = (*known).max(shards);
 }

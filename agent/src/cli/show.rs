@@ -207,7 +207,7 @@ fn print_record(record: &StepRecord, commit: Option<&Commit>) {
             Column::Left("SHAPE"),
             Column::Left("FORMAT"),
             Column::Right("SIZE"),
-            Column::Right("STORED"),
+            Column::Right("NEW"),
             Column::Left("DIGEST"),
         ];
         output::write(format!("\n{}", output::table(&columns, rows.collect())).as_bytes());

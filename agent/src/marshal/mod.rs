@@ -25,6 +25,7 @@ mod restore;
 mod save;
 mod segment;
 mod source;
+mod thrift;
 mod verify;
 mod walk;
 

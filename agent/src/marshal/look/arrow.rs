@@ -3,13 +3,13 @@
 use super::{
     Body, Column, DATA_LIMIT, HEADER_LIMIT, MarshalError, View, batch,
     cell::{count, grouped},
+    guard::guarded,
     window::Window,
 };
 use arrow::{
     buffer::Buffer,
     ipc::{Message, RecordBatch, reader::StreamDecoder, root_as_footer, root_as_message},
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const MAGIC: &[u8] = b"ARROW1";
 /// The magic at the end and the footer's length before it.
@@ -24,8 +24,7 @@ const BATCH_HEADER: u64 = 1 << 20;
 
 pub(super) fn look(window: &mut Window<'_>, rows: usize) -> Result<View, MarshalError> {
     // The decoder trusts some of what it is given; what it holds is thrown away, and the window stays whole.
-    let found = catch_unwind(AssertUnwindSafe(|| read(window, rows)));
-    found.unwrap_or_else(|_| Err(window.bad("its messages contradict themselves")))
+    guarded(|| read(window, rows)).unwrap_or_else(|| Err(window.bad("its messages contradict themselves")))
 }
 
 fn read(window: &mut Window<'_>, rows: usize) -> Result<View, MarshalError> {

@@ -6,8 +6,10 @@
 mod arrow;
 mod batch;
 mod cell;
+mod claims;
 mod csv;
 mod detect;
+mod guard;
 mod hex;
 mod json;
 mod literal;
@@ -20,7 +22,6 @@ mod plain;
 mod safetensors;
 #[cfg(test)]
 mod tests;
-mod thrift;
 mod window;
 mod zip;
 

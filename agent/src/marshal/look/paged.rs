@@ -3,7 +3,7 @@
 //! Parquet's reader wants a source that it may share and keep, and a content can only be borrowed. So the reader
 //! runs on a thread of its own and asks for ranges, which the content's thread answers.
 
-use super::{DATA_LIMIT, MarshalError, thrift, window::Window};
+use super::{DATA_LIMIT, MarshalError, claims, window::Window};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parquet::{
@@ -110,7 +110,7 @@ impl PageHeader {
         for limit in HEADERS {
             let bytes = limit.min(self.pages.bytes.saturating_sub(self.offset));
             let bytes = self.pages.fetch(self.offset, bytes).map_err(io::Error::other)?;
-            match thrift::page_bytes(&bytes) {
+            match claims::page_bytes(&bytes) {
                 Some(unpacked) if self.pages.spend(unpacked) => return Ok(bytes),
                 Some(unpacked) => return Err(io::Error::other(format!("a page of {unpacked} bytes is too large"))),
                 None => {}

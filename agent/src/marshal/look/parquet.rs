@@ -3,8 +3,9 @@
 use super::{
     Body, Column, HEADER_LIMIT, MAX_COLUMNS, MarshalError, View, batch,
     cell::{count, grouped},
+    claims,
+    guard::guarded,
     paged::{Pages, pages},
-    thrift,
     window::Window,
 };
 use parquet::{
@@ -39,15 +40,15 @@ pub(super) fn look(window: &mut Window<'_>, rows: usize) -> Result<View, Marshal
     }
     let start = tail.checked_sub(length).ok_or_else(|| window.bad("its footer is longer than it"))?;
     let footer = window.read_at(start, length)?;
-    if !thrift::is_schema_sound(&footer) {
+    if !claims::is_schema_sound(&footer) {
         return Err(window.bad("its schema does not add up"));
     }
     let (pages, server) = pages(window.bytes());
     let table = thread::scope(|scope| {
-        let parser = scope.spawn(move || read(&footer, pages, rows));
+        let parser = scope.spawn(move || guarded(|| read(&footer, pages, rows)));
         let served = server.run(window);
         // Whatever makes the parser panic is in the content.
-        let table = parser.join().map_err(|_| window.bad("its pages contradict themselves"));
+        let table = parser.join().ok().flatten().ok_or_else(|| window.bad("its pages contradict themselves"));
         served.and(table)
     })?;
     let table = table.map_err(|error| window.bad(error))?;

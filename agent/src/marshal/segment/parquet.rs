@@ -4,7 +4,10 @@
 //! takes no memory for what it passes over: where segments begin is format, and must not change with a library's
 //! version.
 
-use super::{ReadAt, Rule, STARTS, Start, in_order, le_u32, table};
+use super::{
+    super::thrift::{Compact, I64, LIST, STRUCT},
+    ReadAt, Rule, STARTS, Start, in_order, le_u32, table,
+};
 
 const TAIL: u64 = 8;
 /// The deepest nesting that is passed over; Parquet's own types nest less than ten deep.
@@ -57,7 +60,7 @@ fn column(input: &mut Compact<'_>, parts: &mut Vec<(u64, u64)>) -> Option<()> {
             (DICTIONARY_PAGE, I64) => &mut dictionary,
             _ => return input.skip(kind, DEPTH),
         };
-        *place = Some(u64::try_from(input.zigzag()?).ok()?);
+        *place = Some(input.natural()?);
         Some(())
     })?;
     // Some writers say 0 where there is no dictionary.
@@ -70,117 +73,6 @@ fn column(input: &mut Compact<'_>, parts: &mut Vec<(u64, u64)>) -> Option<()> {
         parts.push((start, end));
     }
     Some(())
-}
-
-const BOOLEAN_TRUE: u8 = 1;
-const BOOLEAN_FALSE: u8 = 2;
-const I8: u8 = 3;
-const I16: u8 = 4;
-const I32: u8 = 5;
-const I64: u8 = 6;
-const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const SET: u8 = 10;
-const MAP: u8 = 11;
-const STRUCT: u8 = 12;
-
-/// Thrift's compact encoding, read from the front; every step takes at least one byte, so that work is bounded by the
-/// footer.
-struct Compact<'a> {
-    rest: &'a [u8],
-}
-
-impl Compact<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn pass(&mut self, bytes: u64) -> Option<()> {
-        self.rest = self.rest.get(usize::try_from(bytes).ok()?..)?;
-        Some(())
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// Calls `field` for each field of a struct; it must read the field's value.
-    fn each_field(&mut self, mut field: impl FnMut(&mut Self, i16, u8) -> Option<()>) -> Option<()> {
-        let mut id = 0i16;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                return Some(());
-            }
-            id = match head >> 4 {
-                0 => i16::try_from(self.zigzag()?).ok()?,
-                delta => id.checked_add(i16::from(delta))?,
-            };
-            field(self, id, head & 0xf)?;
-        }
-    }
-
-    fn list_head(&mut self) -> Option<(u64, u8)> {
-        let head = self.byte()?;
-        let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-        Some((count, head & 0xf))
-    }
-
-    fn each_struct(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        let (count, kind) = self.list_head()?;
-        if kind != STRUCT && count > 0 {
-            return None;
-        }
-        (0..count).try_for_each(|_| element(self))
-    }
-
-    fn skip(&mut self, kind: u8, depth: u32) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            BOOLEAN_TRUE | BOOLEAN_FALSE => Some(()),
-            I8 => self.pass(1),
-            I16 | I32 | I64 => self.varint().map(|_| ()),
-            DOUBLE => self.pass(8),
-            BINARY => self.varint().and_then(|bytes| self.pass(bytes)),
-            LIST | SET => {
-                let (count, kind) = self.list_head()?;
-                (0..count).try_for_each(|_| self.skip_element(kind, depth))
-            }
-            MAP => match self.varint()? {
-                0 => Some(()),
-                count => {
-                    let kinds = self.byte()?;
-                    (0..count).try_for_each(|_| {
-                        self.skip_element(kinds >> 4, depth)?;
-                        self.skip_element(kinds & 0xf, depth)
-                    })
-                }
-            },
-            STRUCT => self.each_field(|input, _, kind| input.skip(kind, depth)),
-            _ => None,
-        }
-    }
-
-    /// A boolean takes a byte in a container and none in a field.
-    fn skip_element(&mut self, kind: u8, depth: u32) -> Option<()> {
-        if matches!(kind, BOOLEAN_TRUE | BOOLEAN_FALSE) { self.pass(1) } else { self.skip(kind, depth) }
-    }
 }
 
 #[cfg(test)]
