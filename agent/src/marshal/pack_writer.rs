@@ -11,7 +11,12 @@ use kale_protocol::{
     object::Object,
     pack::{self, IndexedFrame, PackHead, PackIndex, PackTail},
 };
-use std::io;
+use std::{
+    collections::VecDeque,
+    io,
+    panic::resume_unwind,
+    thread::{self, JoinHandle},
+};
 
 /// A pack of this length is closed where no run of raw content goes on.
 const CLOSE_AT: u64 = 64 << 20;
@@ -38,11 +43,22 @@ pub(crate) struct PackStats {
     pub(crate) stored_bytes: u64,
 }
 
+/// Packs that are published while the next one is written: the medium's sync is waited for only at the end.
+const PUBLISHING: usize = 2;
+
 /// Appends frames to packs, one pack at a time. Memory: the index of the open pack, at most 10 MiB.
 pub(crate) struct PackWriter<'a> {
     transport: &'a dyn Transport,
     open: Option<OpenPack>,
+    publishing: VecDeque<Publishing>,
     stats: PackStats,
+}
+
+/// A pack that is whole and on its way.
+struct Publishing {
+    id: PackId,
+    bytes: u64,
+    published: JoinHandle<Result<Created, StoreError>>,
 }
 
 struct OpenPack {
@@ -56,12 +72,12 @@ struct OpenPack {
 impl<'a> PackWriter<'a> {
     /// Writes nothing yet.
     pub(crate) fn new(transport: &'a dyn Transport) -> Self {
-        Self { transport, open: None, stats: PackStats::default() }
+        Self { transport, open: None, publishing: VecDeque::new(), stats: PackStats::default() }
     }
 
     /// Whether a pack was begun.
     pub(crate) fn has_begun(&self) -> bool {
-        self.open.is_some() || !self.stats.packs.is_empty()
+        self.open.is_some() || !self.publishing.is_empty() || !self.stats.packs.is_empty()
     }
 
     /// Appends a frame as it is stored, one behind the other without alignment.
@@ -119,14 +135,23 @@ impl<'a> PackWriter<'a> {
 
     /// Publishes what is open: from then on all packs are durable.
     pub(crate) fn finish(&mut self) -> Result<PackStats, MarshalError> {
-        self.close()?;
+        if let Some(Closed { id, bytes, object }) = self.close()? {
+            let published = object.publish();
+            self.settle_all()?;
+            self.published(id, bytes, published?)?;
+        }
+        self.settle_all()?;
         Ok(self.stats.clone())
     }
 
     /// Discards what is open and removes what was published; nobody else can know these packs. A pack that cannot be
     /// removed is left for garbage collection.
-    pub(crate) fn abandon(self) {
-        drop(self.open);
+    pub(crate) fn abandon(mut self) {
+        drop(self.open.take());
+        while !self.publishing.is_empty() {
+            // Whatever goes wrong here, another error was first.
+            let _ = self.settle();
+        }
         for id in &self.stats.packs {
             // Best effort: whatever led here is the error that counts, and an unreferenced pack is only garbage.
             drop(self.transport.remove(&layout::pack(id)));
@@ -140,8 +165,11 @@ impl<'a> PackWriter<'a> {
                 || open.end + bytes + pack::ALIGNMENT > LONGEST
                 || (!goes_on && open.end >= CLOSE_AT)
         });
-        if full {
-            self.close()?;
+        if full && let Some(closed) = self.close()? {
+            if self.publishing.len() >= PUBLISHING {
+                self.settle()?;
+            }
+            self.publishing.push_back(closed.publish());
         }
         let open = match self.open.take() {
             Some(open) => open,
@@ -150,16 +178,35 @@ impl<'a> PackWriter<'a> {
         Ok(self.open.insert(open))
     }
 
-    fn close(&mut self) -> Result<(), MarshalError> {
-        let Some(OpenPack { id, mut object, end, frames, .. }) = self.open.take() else { return Ok(()) };
+    /// Writes the end of the open pack.
+    fn close(&mut self) -> Result<Option<Closed>, MarshalError> {
+        let Some(OpenPack { id, mut object, end, frames, .. }) = self.open.take() else { return Ok(None) };
         let index = PackIndex { id, frames, extensions: Extensions::default() }.to_object();
         let tail = PackTail { index_offset: end, index_bytes: index.len() as u64 }.to_bytes();
         object.write(&index)?;
         object.write(&tail)?;
-        match object.publish()? {
+        Ok(Some(Closed { id, bytes: end + (index.len() + tail.len()) as u64, object }))
+    }
+
+    fn settle_all(&mut self) -> Result<(), MarshalError> {
+        while !self.publishing.is_empty() {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the pack that was closed first.
+    fn settle(&mut self) -> Result<(), MarshalError> {
+        let Some(Publishing { id, bytes, published }) = self.publishing.pop_front() else { return Ok(()) };
+        let created = published.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        self.published(id, bytes, created)
+    }
+
+    fn published(&mut self, id: PackId, bytes: u64, created: Created) -> Result<(), MarshalError> {
+        match created {
             Created::New => {
                 self.stats.packs.push(id);
-                self.stats.stored_bytes += end + (index.len() + tail.len()) as u64;
+                self.stats.stored_bytes += bytes;
                 Ok(())
             }
             Created::Exists => {
@@ -168,6 +215,20 @@ impl<'a> PackWriter<'a> {
                 Err(StoreError::Io { action: "publish", place, source }.into())
             }
         }
+    }
+}
+
+/// A pack whose end is written.
+struct Closed {
+    id: PackId,
+    bytes: u64,
+    object: Box<dyn ObjectWriter>,
+}
+
+impl Closed {
+    fn publish(self) -> Publishing {
+        let Self { id, bytes, object } = self;
+        Publishing { id, bytes, published: thread::spawn(move || object.publish()) }
     }
 }
 
@@ -237,6 +298,7 @@ mod tests {
         for _ in 0..70 {
             packs.frame(Codec::Raw, &piece, vec![chunk(&piece)]).unwrap();
         }
+        packs.settle_all().unwrap();
         assert_eq!(memory.keys().len(), 1);
         packs.abandon();
         assert_eq!(memory.keys(), Vec::<String>::new());

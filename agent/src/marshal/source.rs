@@ -124,14 +124,12 @@ pub(crate) struct Regular {
     file: File,
     path: PathBuf,
     stat: FileStat,
-    /// The last hole that was found.
-    hole: (u64, u64),
 }
 
 impl Regular {
     /// A file as it was when it was opened.
     pub(crate) fn new(file: File, path: PathBuf, stat: FileStat) -> Self {
-        Self { file, path, stat, hole: (0, 0) }
+        Self { file, path, stat }
     }
 
     /// Its length.
@@ -160,11 +158,7 @@ impl Regular {
     /// The end of the hole that begins at or before `at`, or `at` where there is none.
     ///
     /// Only asked for files with holes; a file system without `SEEK_HOLE` has none, as far as this knows.
-    pub(crate) fn hole_end(&mut self, at: u64) -> u64 {
-        let (start, end) = self.hole;
-        if (start..end).contains(&at) {
-            return end;
-        }
+    pub(crate) fn hole_end(&self, at: u64) -> u64 {
         let seek = |whence| i64::try_from(at).ok().map(|at| lseek(&self.file, at, whence));
         let data = match seek(Whence::SeekData) {
             Some(Ok(data)) => u64::try_from(data).unwrap_or(at),
@@ -172,8 +166,7 @@ impl Regular {
             Some(Err(nix::errno::Errno::ENXIO)) => self.bytes(),
             _ => at,
         };
-        self.hole = (at, data.min(self.bytes()).max(at));
-        self.hole.1
+        data.min(self.bytes()).max(at)
     }
 
     /// Checks that it is what it was, and as long.

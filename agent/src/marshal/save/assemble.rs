@@ -105,7 +105,10 @@ impl<'a> Assembler<'a> {
                     (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;
                     self.monitor.advance(count * u64::from(chunk_bytes));
                 }
-                Item::End => self.end_file()?,
+                Item::End(file) => {
+                    self.end_file()?;
+                    file.map_or(Ok(()), |file| file.check_unchanged())?;
+                }
                 Item::Done { shape, format } => return Ok(Outline { shape, format }),
             }
         }
@@ -149,8 +152,8 @@ impl<'a> Assembler<'a> {
     }
 
     /// Small files share a frame.
-    fn group(&mut self, entries: Vec<Entry>, batch: Option<Hashed>, only: bool) -> Result<(), MarshalError> {
-        let places = match &batch {
+    fn group(&mut self, entries: Vec<Entry>, mut batch: Option<Hashed>, only: bool) -> Result<(), MarshalError> {
+        let places = match &mut batch {
             Some(batch) if only && self.fits_inline(batch) => inline(batch, self.known),
             Some(batch) => self.framed(batch)?,
             None => Vec::new(),
@@ -177,11 +180,11 @@ impl<'a> Assembler<'a> {
     }
 
     /// Chunks of a large file: in a frame where that is worth it, else one behind the other.
-    fn batch(&mut self, batch: Hashed) -> Result<(), MarshalError> {
+    fn batch(&mut self, mut batch: Hashed) -> Result<(), MarshalError> {
         // Nothing was packed, either since it is not worth it or since all is known: then it stays where it is.
         let all_known = || new_members(&batch.chunks, |digest| self.place(digest).is_some()).is_empty();
         if batch.packed.is_some() || batch.policy != Policy::Raw && all_known() {
-            let places = self.framed(&batch)?;
+            let places = self.framed(&mut batch)?;
             for (chunk, place) in batch.chunks.iter().zip(places) {
                 self.file.bytes += u64::from(chunk.chunk.bytes);
                 self.file.last = None;
@@ -225,7 +228,7 @@ impl<'a> Assembler<'a> {
     }
 
     /// Writes what is new of a batch as one frame, and says where each chunk is.
-    fn framed(&mut self, batch: &Hashed) -> Result<Vec<Place>, MarshalError> {
+    fn framed(&mut self, batch: &mut Hashed) -> Result<Vec<Place>, MarshalError> {
         let Hashed { buffer, chunks, policy, packed } = batch;
         let members = new_members(chunks, |digest| self.place(digest).is_some());
         let fresh = if members.is_empty() {
@@ -258,7 +261,7 @@ impl<'a> Assembler<'a> {
     ) -> Result<HashMap<Digest, ChunkPlace>, MarshalError> {
         let listed: Vec<Chunk> = members.iter().map(|index| chunks[*index].chunk).collect();
         let (pack, frame) = match packed {
-            Some(packed) => self.packs.frame(Codec::Zstd, &packed.stored, listed.clone())?,
+            Some(_) => self.packs.frame(Codec::Zstd, &buffer.packed, listed.clone())?,
             None => self.packs.frame(Codec::Raw, self.packer.gather(buffer, chunks, members), listed.clone())?,
         };
         let starts = listed.iter().scan(0, |end, chunk| {

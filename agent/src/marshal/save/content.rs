@@ -4,13 +4,14 @@ use super::super::{MarshalError, cut, source::Regular};
 use nix::sys::stat::fstat;
 use std::{
     io::{self, Read, Write},
+    ops::Range,
     path::PathBuf,
 };
 
 /// What a stream is called in messages.
 const STREAM: &str = "the stream";
 
-/// How many whole chunks the fixed step makes of a hole from `at` to `hole_end`: the gear hash makes the same.
+/// How many whole chunks the fixed step makes of a hole from `at` to `hole_end`: the content rule makes the same.
 ///
 /// A shorter one counts only where the segment ends with the hole.
 pub(super) fn whole_chunks(hole_end: u64, at: u64, end: u64) -> (u64, u32) {
@@ -30,14 +31,32 @@ pub(super) trait Content {
     fn hole_end(&mut self, at: u64) -> u64;
 }
 
-impl Content for Regular {
+/// A regular file, with the last hole that was found in it.
+pub(super) struct Holed<'f> {
+    file: &'f Regular,
+    hole: Range<u64>,
+}
+
+impl<'f> Holed<'f> {
+    pub(super) fn new(file: &'f Regular) -> Self {
+        Self { file, hole: 0..0 }
+    }
+}
+
+impl Content for Holed<'_> {
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize, MarshalError> {
-        self.read_exact(buffer, offset)?;
+        self.file.read_exact(buffer, offset)?;
         Ok(buffer.len())
     }
 
     fn hole_end(&mut self, at: u64) -> u64 {
-        if self.is_sparse() { Self::hole_end(self, at) } else { at }
+        if !self.file.is_sparse() {
+            return at;
+        }
+        if !self.hole.contains(&at) {
+            self.hole = at..self.file.hole_end(at);
+        }
+        self.hole.end.max(at)
     }
 }
 

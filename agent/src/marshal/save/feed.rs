@@ -1,4 +1,4 @@
-//! Reads and cuts: what the reader thread does.
+//! Walks, reads and cuts: what the reader thread does. What can be read without being cut is left to the workers.
 
 use super::{
     super::{
@@ -10,15 +10,15 @@ use super::{
         walk::{Found, Visited},
     },
     Compress, LEVEL, SaveOptions,
-    content::{Content, Stream, spool, stream_failed, whole_chunks},
-    work::{AUTO_PERCENT, Hashed, Job, Policy},
+    content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
+    work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Policy},
 };
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use kale_protocol::{
     manifest::{Node, Shape, What},
     path::ArtifactPath,
 };
-use std::{io::Read, mem, ops::Range};
+use std::{io::Read, mem, ops::Range, sync::Arc};
 
 /// Batches of chunks are about this long: one frame where they are compressed.
 const BATCH: usize = 1 << 20;
@@ -32,16 +32,50 @@ const SMALL: u64 = cut::MIN as u64;
 const SAMPLES: u64 = 64;
 /// Parts of a typed file up to this length are stored as their neighbours are, so that these stay one extent.
 const SHORT_PART: u64 = 1 << 20;
+/// What is read at a time where content is cut by what it is: little of it is then copied to the next buffer.
+const STEP: usize = 256 << 10;
+/// Small files from this length on are read by the workers, as long as there are fewer than [`OPEN_FILES`] of them open.
+const LEFT: usize = 4 << 10;
+/// A process may have 1024 files open on most systems.
+const OPEN_FILES: usize = 256;
 const STREAM_MODE: u16 = 0o644;
 
 /// Content on its way: a batch, and as much again for looking ahead.
 pub(super) struct Buffer {
     pub(super) bytes: Box<[u8]>,
+    /// The batch as a compressed frame, where it was compressed.
+    pub(super) packed: Vec<u8>,
 }
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BATCH + cut::MAX].into_boxed_slice() }
+        Self { bytes: vec![0; BATCH + cut::MAX].into_boxed_slice(), packed: Vec::new() }
+    }
+}
+
+/// A bounded number of buffers, made when they are needed first.
+pub(super) struct Buffers {
+    back: Receiver<Buffer>,
+    unmade: usize,
+}
+
+impl Buffers {
+    /// At most so many, given back through a channel.
+    pub(super) fn new(most: usize, back: Receiver<Buffer>) -> Self {
+        Self { back, unmade: most }
+    }
+
+    fn take(&mut self) -> Result<Buffer, Stop> {
+        match self.back.try_recv() {
+            Ok(buffer) => return Ok(buffer),
+            Err(TryRecvError::Disconnected) => return Err(Stop::Gone),
+            Err(TryRecvError::Empty) => {}
+        }
+        if self.unmade > 0 {
+            self.unmade -= 1;
+            return Ok(Buffer::new());
+        }
+        self.back.recv().map_err(|_| Stop::Gone)
     }
 }
 
@@ -66,8 +100,8 @@ pub(super) enum Item {
     Batch(Receiver<Hashed>),
     /// Its next chunks, of zeros, from a hole.
     Hole { count: u64, chunk_bytes: u32 },
-    /// It ends.
-    End,
+    /// It ends; a file that the workers have read has to be the one that it was.
+    End(Option<Arc<Regular>>),
     /// All was read.
     Done { shape: Shape, format: Option<Format> },
 }
@@ -97,7 +131,8 @@ impl From<MarshalError> for Stop {
 pub(super) struct Feeder {
     items: Sender<Item>,
     jobs: Sender<Job>,
-    buffers: Receiver<Buffer>,
+    buffers: Buffers,
+    open_files: Arc<()>,
     compress: Compress,
     group: Group,
     /// A buffer that was taken and not needed; there are only so many, and a lost one would be waited for.
@@ -113,16 +148,13 @@ struct Group {
     buffer: Option<Buffer>,
     lengths: Vec<u32>,
     filled: usize,
+    left: Vec<Left>,
 }
 
 impl Feeder {
-    pub(super) fn new(
-        items: Sender<Item>,
-        jobs: Sender<Job>,
-        buffers: Receiver<Buffer>,
-        options: &SaveOptions,
-    ) -> Self {
-        Self { items, jobs, buffers, compress: options.compress, group: Group::default(), spare: None, sent: false }
+    pub(super) fn new(items: Sender<Item>, jobs: Sender<Job>, buffers: Buffers, options: &SaveOptions) -> Self {
+        let (compress, group, open_files) = (options.compress, Group::default(), Arc::new(()));
+        Self { items, jobs, buffers, open_files, compress, group, spare: None, sent: false }
     }
 
     /// Feeds all of it. An assembler that takes no more is no error here: it has its own.
@@ -178,27 +210,39 @@ impl Feeder {
     }
 
     /// A file; returns its format where it is the root.
-    fn regular(&mut self, mut file: Regular, meta: Meta, is_root: bool) -> Result<Option<Format>, Stop> {
+    fn regular(&mut self, file: Regular, meta: Meta, is_root: bool) -> Result<Option<Format>, Stop> {
         let bytes = file.bytes();
         let sparse = file.is_sparse();
         if bytes <= SMALL {
-            let mut content = [0; SMALL as usize];
-            let content = &mut content[..bytes as usize];
-            file.read_exact(content, 0)?;
-            file.check_unchanged()?;
-            self.small(meta, content, sparse)?;
-            return Ok(if is_root { segment::split(content, bytes).format } else { None });
+            let format = if is_root { segment::split(file.file(), bytes).format } else { None };
+            self.small(meta, file, sparse)?;
+            return Ok(format);
         }
         self.begin(meta, sparse)?;
         let segments = segment::split(file.file(), bytes);
         let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
+        let file = Arc::new(file);
         for segment in &segments.segments {
             let policy = self.policy(&file, segment, typed)?;
-            self.cut(&mut file, *segment, policy)?;
+            if segment.rule == Rule::Fixed && !sparse {
+                self.parts(&file, *segment, policy)?;
+            } else {
+                self.cut(&mut Holed::new(&file), *segment, policy)?;
+            }
         }
-        file.check_unchanged()?;
-        self.send(Item::End)?;
+        self.send(Item::End(Some(file)))?;
         Ok(segments.format)
+    }
+
+    /// Sends a segment that needs no cutting, to be read by the workers.
+    fn parts(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy) -> Result<(), Stop> {
+        for at in (segment.start..segment.end).step_by(cut::MAX) {
+            let bytes = (segment.end - at).min(cut::MAX as u64) as u32;
+            let buffer = self.buffer()?;
+            let batch = self.job(buffer, Fill::Part(Arc::clone(file), at), vec![bytes], policy)?;
+            self.send(Item::Batch(batch))?;
+        }
+        Ok(())
     }
 
     /// A stream: in memory if it is short, in a temporary file if it may have tables, else as it comes.
@@ -208,15 +252,15 @@ impl Feeder {
         let meta = Meta { path: ArtifactPath::root(), mode: STREAM_MODE, modified_ns: now_ns() };
         let known = Format::of_magic(&head);
         let format = if head.len() as u64 <= SMALL {
-            self.small(meta, &head, false)?;
+            self.short(meta, &head, false)?;
             segment::split(&head[..], head.len() as u64).format
         } else if known.is_some() {
             self.regular(spool(&head, &mut reader)?, meta, true)?
         } else {
             self.begin(meta, false)?;
-            let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Gear };
+            let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Content };
             self.cut(&mut Stream { head: &head, reader }, segment, self.blind_policy())?;
-            self.send(Item::End)?;
+            self.send(Item::End(None))?;
             None
         };
         self.done(Shape::File, format)
@@ -232,7 +276,8 @@ impl Feeder {
     fn cut(&mut self, content: &mut dyn Content, segment: Segment, policy: Policy) -> Result<(), Stop> {
         let Segment { start: mut base, mut end, rule } = segment;
         let mut buffer = self.buffer()?;
-        let (mut lengths, mut cut, mut read) = (Vec::new(), 0, 0);
+        let (mut lengths, mut cut, mut read, mut tested) = (Vec::new(), 0, 0, 0);
+        let step = if rule == Rule::Fixed { cut::MAX } else { STEP };
         loop {
             let at = base + cut as u64;
             let (count, chunk_bytes) = whole_chunks(content.hole_end(at).min(end), at, end);
@@ -245,18 +290,21 @@ impl Feeder {
                 continue;
             }
             let window = (end - at).min(cut::MAX as u64) as usize;
-            if read - cut < window {
-                let got = content.read(&mut buffer.bytes[read..cut + window], base + read as u64)?;
-                if got < cut + window - read {
-                    end = base + (read + got) as u64;
-                }
-                read += got;
-            }
-            let window = (end - at).min(cut::MAX as u64) as usize;
             if window == 0 {
                 break;
             }
-            let length = rule.first_chunk(&buffer.bytes[cut..cut + window]);
+            let seen = (read - cut).min(window);
+            let first = rule.first_chunk(&buffer.bytes[cut..cut + seen], seen == window, &mut tested);
+            let Some(length) = first else {
+                let until = (read + step).min(cut + window);
+                let got = content.read(&mut buffer.bytes[read..until], base + read as u64)?;
+                if got < until - read {
+                    end = base + (read + got) as u64;
+                }
+                read += got;
+                continue;
+            };
+            tested = 0;
             if cut + length > BATCH && cut > 0 {
                 buffer = self.send_batch(buffer, &mut lengths, policy, cut..read)?;
                 (base, read, cut) = (at, read - cut, 0);
@@ -268,7 +316,7 @@ impl Feeder {
             self.spare = Some(buffer);
             return Ok(());
         }
-        let batch = self.job(buffer, lengths, policy)?;
+        let batch = self.job(buffer, Fill::Full, lengths, policy)?;
         self.send(Item::Batch(batch))
     }
 
@@ -282,7 +330,7 @@ impl Feeder {
     ) -> Result<Buffer, Stop> {
         let mut next = self.buffer()?;
         next.bytes[..ahead.len()].copy_from_slice(&buffer.bytes[ahead]);
-        let batch = self.job(buffer, mem::take(lengths), policy)?;
+        let batch = self.job(buffer, Fill::Full, mem::take(lengths), policy)?;
         self.send(Item::Batch(batch))?;
         Ok(next)
     }
@@ -323,25 +371,50 @@ impl Feeder {
         }
     }
 
-    /// Adds a small file to the group.
-    fn small(&mut self, meta: Meta, content: &[u8], sparse: bool) -> Result<(), Stop> {
-        if self.group.filled + content.len() > BATCH {
+    /// Adds a small file to the group; what is very small is read at once.
+    fn small(&mut self, meta: Meta, file: Regular, sparse: bool) -> Result<(), Stop> {
+        let place = self.place(file.bytes() as usize)?;
+        let empty = place.is_empty();
+        if place.len() >= LEFT && Arc::strong_count(&self.open_files) <= OPEN_FILES {
+            self.group.left.push(Left { file, place, _permit: Arc::clone(&self.open_files) });
+        } else {
+            if let Some(buffer) = &mut self.group.buffer {
+                file.read_exact(&mut buffer.bytes[place], 0)?;
+            }
+            file.check_unchanged()?;
+        }
+        self.member(meta, sparse, empty)
+    }
+
+    /// Adds content that is at hand to the group.
+    fn short(&mut self, meta: Meta, content: &[u8], sparse: bool) -> Result<(), Stop> {
+        let place = self.place(content.len())?;
+        if let Some(buffer) = &mut self.group.buffer {
+            buffer.bytes[place].copy_from_slice(content);
+        }
+        self.member(meta, sparse, content.is_empty())
+    }
+
+    /// Where the next member of the group goes in its buffer; empty content takes no buffer.
+    fn place(&mut self, bytes: usize) -> Result<Range<usize>, Stop> {
+        if self.group.filled + bytes > BATCH {
             self.send_group(false)?;
         }
-        if !content.is_empty() {
-            let mut buffer = match self.group.buffer.take() {
-                Some(buffer) => buffer,
-                None => self.buffer()?,
-            };
-            let group = &mut self.group;
-            buffer.bytes[group.filled..group.filled + content.len()].copy_from_slice(content);
-            group.buffer = Some(buffer);
-            group.filled += content.len();
-            group.lengths.push(content.len() as u32);
+        if bytes > 0 {
+            if self.group.buffer.is_none() {
+                self.group.buffer = Some(self.buffer()?);
+            }
+            self.group.lengths.push(bytes as u32);
         }
+        let start = self.group.filled;
+        self.group.filled += bytes;
+        Ok(start..self.group.filled)
+    }
+
+    fn member(&mut self, meta: Meta, sparse: bool, empty: bool) -> Result<(), Stop> {
         let names = meta.path.as_bytes().len();
         let Meta { path, mode, modified_ns } = meta;
-        self.entry(Entry::File { path, mode, modified_ns, sparse, empty: content.is_empty() }, names)
+        self.entry(Entry::File { path, mode, modified_ns, sparse, empty }, names)
     }
 
     fn entry(&mut self, entry: Entry, names: usize) -> Result<(), Stop> {
@@ -352,23 +425,23 @@ impl Feeder {
     }
 
     fn send_group(&mut self, only: bool) -> Result<(), Stop> {
-        let Group { entries, buffer, lengths, .. } = mem::take(&mut self.group);
+        let Group { entries, buffer, lengths, left, .. } = mem::take(&mut self.group);
         if entries.is_empty() {
             return Ok(());
         }
         let policy = self.blind_policy();
-        let batch = buffer.map(|buffer| self.job(buffer, lengths, policy)).transpose()?;
+        let batch = buffer.map(|buffer| self.job(buffer, Fill::Files(left), lengths, policy)).transpose()?;
         self.send(Item::Group { entries, batch, only })
     }
 
-    fn job(&self, buffer: Buffer, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
+    fn job(&self, buffer: Buffer, fill: Fill, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
         let (done, batch) = bounded(1);
-        self.jobs.send(Job { buffer, lengths, policy, done }).map_err(|_| Stop::Gone)?;
+        self.jobs.send(Job { buffer, fill, lengths, policy, done }).map_err(|_| Stop::Gone)?;
         Ok(batch)
     }
 
     fn buffer(&mut self) -> Result<Buffer, Stop> {
-        self.spare.take().map_or_else(|| self.buffers.recv().map_err(|_| Stop::Gone), Ok)
+        self.spare.take().map_or_else(|| self.buffers.take(), Ok)
     }
 
     fn send(&mut self, item: Item) -> Result<(), Stop> {

@@ -1,6 +1,6 @@
 //! Saves content as an artifact: read, cut, hash, compress, pack, in one pass on all cores.
 //!
-//! One thread reads and cuts ([`feed`]), some hash and compress ([`work`]), the caller's puts the results in order,
+//! One thread walks and cuts ([`feed`]), some read, hash and compress ([`work`]), the caller's puts the results in order,
 //! deduplicates and writes ([`assemble`]). Between them lie bounded channels, and content travels in a fixed set of
 //! buffers of 2 MiB: two for each worker and three more. So memory does not depend on the size or number of files:
 //! about 6 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
@@ -21,7 +21,7 @@ use super::{
 use crate::{report::Monitor, store::Transport};
 use assemble::Assembler;
 use crossbeam_channel::bounded;
-use feed::{Feeder, Input};
+use feed::{Buffers, Feeder, Input};
 use kale_protocol::{
     digest::Digest,
     id::PackId,
@@ -111,10 +111,9 @@ pub fn save(
     let workers = options.threads.get();
     let (items, ordered) = bounded(ITEMS);
     let (jobs, queue) = bounded(workers);
-    let (give_back, buffers) = bounded(2 * workers + 3);
-    for _ in 0..2 * workers + 3 {
-        give_back.send(feed::Buffer::new()).expect("the channel has room for all buffers");
-    }
+    let most = 2 * workers + 3;
+    let (give_back, back) = bounded(most);
+    let buffers = Buffers::new(most, back);
     let (assembler, assembled) = thread::scope(|scope| {
         // Made in here: when it is dropped, by a panic, too, nothing waits for it any more.
         let mut assembler = Assembler::new(transport, known, give_back, monitor);

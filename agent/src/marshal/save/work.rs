@@ -1,13 +1,17 @@
 //! Hashes and compresses batches of chunks: what the worker threads do.
 
 use super::{
-    super::{MarshalError, known::Known, probe::Probe},
+    super::{MarshalError, known::Known, probe::Probe, source::Regular},
     feed::Buffer,
     no_compression,
 };
 use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{chunk::Chunk, digest::Digest};
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 /// A compressed frame must save so much to be worth decoding.
 pub(super) const AUTO_PERCENT: u64 = 90;
@@ -21,12 +25,45 @@ pub(super) enum Policy {
     Zstd { level: i32, percent: u64, probe: bool },
 }
 
-/// Chunks that lie one behind the other in a buffer.
+/// Chunks that lie one behind the other in a buffer, once it is filled.
 pub(super) struct Job {
     pub(super) buffer: Buffer,
+    pub(super) fill: Fill,
     pub(super) lengths: Vec<u32>,
     pub(super) policy: Policy,
     pub(super) done: Sender<Hashed>,
+}
+
+/// What is to be read into a buffer before it is hashed: by a worker where that can be, so that the content is hot in
+/// the cache of the core that hashes it, and the thread that walks the tree does not wait for it.
+pub(super) enum Fill {
+    /// Nothing: it is full.
+    Full,
+    /// The bytes from this offset of a large file.
+    Part(Arc<Regular>, u64),
+    /// Small files, each at its place.
+    Files(Vec<Left>),
+}
+
+/// A small file that is left to a worker.
+pub(super) struct Left {
+    pub(super) file: Regular,
+    pub(super) place: Range<usize>,
+    /// How many of these there are tells how many files are open.
+    pub(super) _permit: Arc<()>,
+}
+
+impl Fill {
+    fn read(self, buffer: &mut Buffer, bytes: usize) -> Result<(), MarshalError> {
+        match self {
+            Self::Full => Ok(()),
+            Self::Part(file, offset) => file.read_exact(&mut buffer.bytes[..bytes], offset),
+            Self::Files(files) => files.into_iter().try_for_each(|Left { file, place, .. }| {
+                file.read_exact(&mut buffer.bytes[place], 0)?;
+                file.check_unchanged()
+            }),
+        }
+    }
 }
 
 /// A batch of which everything is known.
@@ -53,17 +90,17 @@ impl HashedChunk {
     }
 }
 
-/// A compressed frame.
+/// A compressed frame; its bytes are in [`Buffer::packed`].
 pub(super) struct Packed {
     /// Which chunks of the batch are in it.
     pub(super) members: Vec<usize>,
-    pub(super) stored: Vec<u8>,
 }
 
 /// Takes jobs until there are no more.
 pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalError> {
     let mut packer = Packer::default();
-    for Job { buffer, lengths, policy, done } in jobs {
+    for Job { mut buffer, fill, lengths, policy, done } in jobs {
+        fill.read(&mut buffer, lengths.iter().map(|length| *length as usize).sum())?;
         let mut start = 0;
         let chunk = |length: u32| {
             let content = &buffer.bytes[start..start + length as usize];
@@ -75,7 +112,7 @@ pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalErr
         };
         let chunks: Vec<HashedChunk> = lengths.into_iter().map(chunk).collect();
         let members = new_members(&chunks, |digest| known.place(digest).is_some());
-        let packed = packer.pack(&buffer, &chunks, members, policy)?;
+        let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
         // Nobody waits for it when the save has failed elsewhere.
         drop(done.send(Hashed { buffer, chunks, policy, packed }));
     }
@@ -101,7 +138,7 @@ impl Packer {
     /// Compresses the members of a batch into one frame; `None` where the policy says that it is not worth it.
     pub(super) fn pack(
         &mut self,
-        buffer: &Buffer,
+        buffer: &mut Buffer,
         chunks: &[HashedChunk],
         members: Vec<usize>,
         policy: Policy,
@@ -110,30 +147,38 @@ impl Packer {
         if members.is_empty() {
             return Ok(None);
         }
-        let content = self.gather(buffer, chunks, &members);
+        let Self { context, gathered } = self;
+        let content = gather(gathered, &buffer.bytes, chunks, &members);
         if probe && !Probe::of(content) {
             return Ok(None);
         }
-        let raw_bytes = content.len() as u64;
-        let stored = self.compress(level)?;
-        let worth = (stored.len() as u64) < raw_bytes * percent / 100;
-        Ok(worth.then_some(Packed { members, stored }))
+        let context = match context {
+            Some((at, context)) if *at == level => context,
+            other => &mut other.insert((level, zstd::bulk::Compressor::new(level).map_err(no_compression)?)).1,
+        };
+        buffer.packed.clear();
+        buffer.packed.reserve(zstd::zstd_safe::compress_bound(content.len()));
+        let stored = context.compress_to_buffer(content, &mut buffer.packed).map_err(no_compression)?;
+        let worth = (stored as u64) < content.len() as u64 * percent / 100;
+        Ok(worth.then_some(Packed { members }))
     }
 
     /// The members' content, one behind the other.
-    pub(super) fn gather(&mut self, buffer: &Buffer, chunks: &[HashedChunk], members: &[usize]) -> &[u8] {
-        self.gathered.clear();
-        members.iter().for_each(|index| self.gathered.extend_from_slice(chunks[*index].of(buffer)));
-        &self.gathered
+    pub(super) fn gather<'b>(&'b mut self, buffer: &'b Buffer, chunks: &[HashedChunk], members: &[usize]) -> &'b [u8] {
+        gather(&mut self.gathered, &buffer.bytes, chunks, members)
     }
+}
 
-    fn compress(&mut self, level: i32) -> Result<Vec<u8>, MarshalError> {
-        let context = match self.context.take() {
-            Some(context) if context.0 == level => context,
-            _ => (level, zstd::bulk::Compressor::new(level).map_err(no_compression)?),
-        };
-        self.context.insert(context).1.compress(&self.gathered).map_err(no_compression)
+/// Copies only where some are missing in between.
+fn gather<'b>(gathered: &'b mut Vec<u8>, bytes: &'b [u8], chunks: &[HashedChunk], members: &[usize]) -> &'b [u8] {
+    let end = |chunk: &HashedChunk| chunk.start + chunk.chunk.bytes as usize;
+    let (Some(first), Some(last)) = (members.first(), members.last()) else { return &[] };
+    if last - first + 1 == members.len() {
+        return &bytes[chunks[*first].start..end(&chunks[*last])];
     }
+    gathered.clear();
+    members.iter().for_each(|index| gathered.extend_from_slice(&bytes[chunks[*index].start..end(&chunks[*index])]));
+    gathered
 }
 
 /// Stops at the first other byte, so that it costs nothing on most content.

@@ -56,7 +56,7 @@ impl Body {
             return None;
         }
         if self.start < self.end && buffers.first().is_none_or(|first| first.0 > 0) {
-            starts.push(Start { at: self.start, rule: Rule::Gear });
+            starts.push(Start { at: self.start, rule: Rule::Content });
         }
         starts.extend(buffers.into_iter().map(|(begin, _)| Start { at: self.start + begin, rule: Rule::Fixed }));
         Some(())

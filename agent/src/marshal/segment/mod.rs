@@ -145,13 +145,13 @@ fn recognise(content: &(impl ReadAt + ?Sized), bytes: u64) -> Option<(Format, Ve
 
 /// Segments from starts: the first begins at 0, short ones are joined to the one before.
 fn joined(starts: Vec<Start>, bytes: u64) -> Vec<Segment> {
-    let whole = Segment { start: 0, end: bytes, rule: Rule::Gear };
+    let whole = Segment { start: 0, end: bytes, rule: Rule::Content };
     if bytes == 0 {
         return Vec::new();
     }
     let head = match starts.first() {
         Some(first) if first.at == 0 => None,
-        _ => Some(Start { at: 0, rule: Rule::Gear }),
+        _ => Some(Start { at: 0, rule: Rule::Content }),
     };
     let starts: Vec<Start> = head.into_iter().chain(starts).collect();
     let mut segments: Vec<Segment> = Vec::new();
@@ -203,7 +203,7 @@ mod tests {
     fn short_segments_are_joined_and_all_content_is_covered() {
         let segments = joined(vec![start(100), start(10_000), start(10_100), start(30_000)], 31_000);
         let shown: Vec<_> = segments.iter().map(|s| (s.start, s.end, s.rule)).collect();
-        assert_eq!(shown, [(0, 100, Rule::Gear), (100, 10_100, Rule::Fixed), (10_100, 31_000, Rule::Fixed)]);
+        assert_eq!(shown, [(0, 100, Rule::Content), (100, 10_100, Rule::Fixed), (10_100, 31_000, Rule::Fixed)]);
         assert_eq!(joined(Vec::new(), 0), []);
     }
 

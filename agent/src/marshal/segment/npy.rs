@@ -48,7 +48,7 @@ mod tests {
             let split = split(&content[..], content.len() as u64);
             assert_eq!(split.format, Some(Format::Npy));
             let shown: Vec<_> = split.segments.iter().map(|s| (s.start, s.rule)).collect();
-            assert_eq!(shown, [(0, Rule::Gear), (128, Rule::Fixed)]);
+            assert_eq!(shown, [(0, Rule::Content), (128, Rule::Fixed)]);
         }
     }
 

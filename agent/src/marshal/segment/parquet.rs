@@ -25,7 +25,7 @@ pub(super) fn starts(content: &(impl ReadAt + ?Sized), bytes: u64) -> Option<Vec
     file_meta(&mut Compact { rest: &footer }, &mut parts)?;
     let parts = in_order(parts, footer_at)?;
     parts.first().is_none_or(|first| first.0 >= 4).then_some(())?;
-    Some(parts.into_iter().map(|(at, _)| Start { at, rule: Rule::Gear }).collect())
+    Some(parts.into_iter().map(|(at, _)| Start { at, rule: Rule::Content }).collect())
 }
 
 fn file_meta(input: &mut Compact<'_>, parts: &mut Vec<(u64, u64)>) -> Option<()> {

@@ -31,11 +31,11 @@ pub(super) fn starts(content: &(impl ReadAt + ?Sized), bytes: u64) -> Option<Vec
         return None;
     }
     let parts = in_order(parts, directory.at)?;
-    let ends = parts.iter().map(|(_, end)| Start { at: *end, rule: Rule::Gear });
+    let ends = parts.iter().map(|(_, end)| Start { at: *end, rule: Rule::Content });
     let data = parts.iter().map(|(begin, _)| Start { at: *begin, rule: Rule::Fixed });
     let mut starts: Vec<Start> = data.chain(ends).collect();
     // Where a member begins right behind another one, its begin stands and the other's end goes.
-    starts.sort_by_key(|start| (start.at, start.rule == Rule::Gear));
+    starts.sort_by_key(|start| (start.at, start.rule == Rule::Content));
     starts.dedup_by_key(|start| start.at);
     Some(starts)
 }
@@ -198,8 +198,12 @@ mod tests {
             let split = split(&content[..], content.len() as u64);
             assert_eq!(split.format, Some(Format::Zip), "{descriptor} {wide}");
             let shown: Vec<_> = split.segments.iter().map(|s| (s.start, s.rule)).collect();
-            let want =
-                [(0, Rule::Gear), (data[0], Rule::Fixed), (data[0] + 100_000, Rule::Gear), (data[2], Rule::Fixed)];
+            let want = [
+                (0, Rule::Content),
+                (data[0], Rule::Fixed),
+                (data[0] + 100_000, Rule::Content),
+                (data[2], Rule::Fixed),
+            ];
             assert_eq!(shown, want, "{descriptor} {wide}");
         }
     }

@@ -9,6 +9,7 @@ mod publish;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod write_behind;
 mod writer;
 
 use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport, location};
