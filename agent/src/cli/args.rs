@@ -3,6 +3,7 @@
 use crate::{
     marshal::Compress,
     step::settings::{Dedup, FanOutSetting, InputSetting},
+    store::Sync,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kale_protocol::{address::Address, id::AttemptId, id::StoreId, layout::Shard, name::Name};
@@ -137,6 +138,10 @@ pub(super) struct DataArgs {
     /// Whether content that the store has is referred to, or stored again: `never` after damage [default: auto].
     #[arg(long, env = "KALE_DEDUP", value_name = "HOW")]
     pub(super) dedup: Option<DedupArg>,
+    /// Whether what is stored is made to outlive a crash of the machine: `never` for stores that do not outlive it
+    /// themselves, such as a RAM disk [default: always].
+    #[arg(long, env = "KALE_SYNC", value_name = "WHEN")]
+    pub(super) sync: Option<SyncArg>,
     /// Threads that move data [default: one a core].
     #[arg(long, env = "KALE_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
@@ -156,6 +161,24 @@ impl From<DedupArg> for Dedup {
         match typed {
             DedupArg::Auto => Self::Auto,
             DedupArg::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SyncArg {
+    /// Everything, before anything refers to it.
+    Always,
+    /// The system writes when it likes.
+    Never,
+}
+
+impl From<SyncArg> for Sync {
+    fn from(typed: SyncArg) -> Self {
+        match typed {
+            SyncArg::Always => Self::Always,
+            SyncArg::Never => Self::Never,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{args::StoreArgs, failure::Failure};
 use crate::store::{
-    Store, browse, location,
+    Store, Sync, browse, location,
     resolve::{self, Context},
 };
 use kale_protocol::{
@@ -22,14 +22,19 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the store that was named, or the nearest `.kale` upwards.
     pub(super) fn open(args: &StoreArgs) -> Result<Self, Failure> {
+        Self::open_with(args, Sync::Always)
+    }
+
+    /// The same, for what writes as it was told.
+    pub(super) fn open_with(args: &StoreArgs, sync: Sync) -> Result<Self, Failure> {
         let transport = match &args.store {
-            Some(text) => location::open(text)?,
+            Some(text) => location::open(text, sync)?,
             None => {
                 let here = std::env::current_dir().map_err(|error| {
                     Failure::new(Code::Io, format!("cannot tell the current folder: {error}"), "give --store")
                 })?;
                 match location::find_upwards(&here) {
-                    Some(folder) => location::open_folder(&folder)?,
+                    Some(folder) => location::open_folder(&folder, sync)?,
                     None => {
                         return Err(Failure::new(
                             Code::Usage,

@@ -98,6 +98,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
         },
         threads: args.data.threads.or(spec.threads).unwrap_or_else(cores),
         dedup: args.data.dedup.or(spec.dedup).map(Into::into).unwrap_or_default(),
+        sync: args.data.sync.or(spec.sync).map(Into::into).unwrap_or_default(),
         compress: match (args.data.compress, &spec.compress) {
             (Some(compress), _) => compress,
             (None, Some(text)) => spec::parse("compress", text)?,

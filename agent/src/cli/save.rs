@@ -58,7 +58,7 @@ fn through_agent(socket: &PathBuf, args: &SaveArgs, look: Look) -> Result<u8, Fa
 }
 
 fn directly(args: SaveArgs, look: Look) -> Result<u8, Failure> {
-    let opened = super::context::Opened::open(&args.store)?;
+    let opened = super::context::Opened::open_with(&args.store, args.data.sync.map(Into::into).unwrap_or_default())?;
     let monitor = if look.quiet { Arc::new(report::Silent) } else { report::for_people() };
     let direct = Direct {
         store: opened.store,

@@ -1,7 +1,7 @@
 //! The spec file: the same settings as the flags, in YAML or JSON.
 
 use super::{
-    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg},
+    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg, SyncArg},
     failure::Failure,
 };
 use kale_protocol::{exit::Code, id::StoreId, name::Name};
@@ -40,6 +40,7 @@ pub(super) struct Spec {
     pub(super) on_committed: Option<OnCommittedArg>,
     pub(super) on_changed: Option<OnChangedArg>,
     pub(super) dedup: Option<DedupArg>,
+    pub(super) sync: Option<SyncArg>,
     pub(super) compress: Option<String>,
     pub(super) threads: Option<NonZeroUsize>,
     pub(super) command: Vec<String>,

@@ -169,9 +169,9 @@ fn plan_work(settings: &StepSettings, workdir: &Path, now_ns: i64) -> Result<Wor
 
 fn open_store(settings: &StepSettings, workdir: &Path) -> Result<Store, StepError> {
     let transport = match &settings.store {
-        Some(text) => location::open(text)?,
+        Some(text) => location::open(text, settings.sync)?,
         None => match location::find_upwards(workdir) {
-            Some(folder) => location::open_folder(&folder)?,
+            Some(folder) => location::open_folder(&folder, settings.sync)?,
             None => {
                 return Err(StepError::settings(
                     "this step has inputs or outputs and no store",

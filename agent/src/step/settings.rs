@@ -49,6 +49,8 @@ pub struct StepSettings {
     pub threads: std::num::NonZeroUsize,
     /// Whether content that the store has is referred to.
     pub dedup: Dedup,
+    /// Whether what is stored is made to outlive a crash of the machine.
+    pub sync: crate::store::Sync,
     /// Whether and how content is compressed.
     pub compress: crate::marshal::Compress,
 }

@@ -1,6 +1,6 @@
 //! Where a store is: from what people write to a medium.
 
-use super::{StoreError, Transport, Volume};
+use super::{StoreError, Sync, Transport, Volume};
 use kale_protocol::layout;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use std::{
@@ -16,13 +16,13 @@ pub const FOLDER: &str = ".kale";
 const NON_TEXT: &AsciiSet = &CONTROLS.add(b'%').add(b' ').add(b'?').add(b'#');
 
 /// Opens the medium at a location: a path or a `file://` URL.
-pub fn open(text: &str) -> Result<Arc<dyn Transport>, StoreError> {
-    open_folder(&parse(text)?)
+pub fn open(text: &str, sync: Sync) -> Result<Arc<dyn Transport>, StoreError> {
+    open_folder(&parse(text)?, sync)
 }
 
 /// Opens a folder as a medium; it must be there.
-pub fn open_folder(folder: &Path) -> Result<Arc<dyn Transport>, StoreError> {
-    Ok(Arc::new(Volume::open(folder)?))
+pub fn open_folder(folder: &Path, sync: Sync) -> Result<Arc<dyn Transport>, StoreError> {
+    Ok(Arc::new(Volume::open_with(folder, sync)?))
 }
 
 /// Opens a folder as a medium, and makes it if it is not there.

@@ -28,7 +28,7 @@ pub use open::Store;
 pub use recording::{Call, Recording, Verb};
 pub use resolve::ResolveError;
 pub use transport::{Created, Entry, ObjectWriter, Stat, Transport};
-pub use volume::Volume;
+pub use volume::{Sync, Volume};
 
 /// Random bytes from the system.
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {

@@ -10,6 +10,7 @@ use super::{
     super::{Created, StoreError},
     failed,
     publish::{Occupant, Temporary, no_hard_links, occupant},
+    root::Root,
 };
 use std::{
     fs, io,
@@ -22,7 +23,7 @@ pub(super) const STAND_IN: &str = ".kale-heal-";
 const TIMES: u32 = 8;
 
 /// Publishes `own` in the place of an empty object, or puts the content there that another one has published.
-pub(super) fn heal(mut own: Temporary, root: &Path, target: &Path) -> Result<Created, StoreError> {
+pub(super) fn heal(mut own: Temporary, target: &Path) -> Result<Created, StoreError> {
     let mut time = 0;
     while time < TIMES {
         let stand_in = stand_in(target, time);
@@ -33,7 +34,7 @@ pub(super) fn heal(mut own: Temporary, root: &Path, target: &Path) -> Result<Cre
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match occupant(&stand_in)? {
                 Occupant::Whole => {
-                    finish(root, &stand_in, target)?;
+                    finish(own.root(), &stand_in, target)?;
                     return Ok(Created::Exists);
                 }
                 Occupant::Empty => time += 1,
@@ -49,7 +50,7 @@ pub(super) fn heal(mut own: Temporary, root: &Path, target: &Path) -> Result<Cre
 }
 
 /// Does what the winner does, in case it died. By a copy: the winner may be another user, whose files cannot be linked.
-fn finish(root: &Path, stand_in: &Path, target: &Path) -> Result<(), StoreError> {
+fn finish(root: &Root, stand_in: &Path, target: &Path) -> Result<(), StoreError> {
     if occupant(target)? == Occupant::Whole {
         return Ok(());
     }

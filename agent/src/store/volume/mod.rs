@@ -6,6 +6,7 @@
 mod files;
 mod heal;
 mod publish;
+mod root;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,11 @@ mod write_behind;
 mod writer;
 
 use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport, location};
+pub use root::Sync;
+
 use files::Files;
 use kale_protocol::layout::Key;
+use root::Root;
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -29,14 +33,19 @@ use writer::VolumeWriter;
 /// says if it has neither.
 #[derive(Debug)]
 pub struct Volume {
-    root: PathBuf,
+    root: Root,
     location: String,
     files: Files,
 }
 
 impl Volume {
-    /// A folder that is there.
+    /// A folder that is there, on which everything is synced.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, Sync::Always)
+    }
+
+    /// A folder that is there.
+    pub fn open_with(folder: &Path, sync: Sync) -> Result<Self, StoreError> {
         let root = folder.canonicalize().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => StoreError::Absent { store: folder.display().to_string() },
             _ => failed("open", folder)(source),
@@ -45,7 +54,7 @@ impl Volume {
             return Err(StoreError::NotAStore { store: root.display().to_string() });
         }
         let location = location::of(&root);
-        Ok(Self { root, location, files: Files::default() })
+        Ok(Self { root: Root::new(root, sync), location, files: Files::default() })
     }
 
     /// A folder that is made if it is not there.
@@ -55,7 +64,7 @@ impl Volume {
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        if key.as_str().is_empty() { self.root.clone() } else { self.root.join(key.as_str()) }
+        if key.as_str().is_empty() { self.root.to_path_buf() } else { self.root.join(key.as_str()) }
     }
 
     fn not_found(&self, key: &Key) -> StoreError {

@@ -6,6 +6,7 @@
 use super::{
     super::{Created, StoreError},
     failed, heal,
+    root::Root,
 };
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -28,11 +29,12 @@ const WRITABLE: u32 = 0o644;
 pub(super) struct Temporary {
     path: PathBuf,
     file: Option<File>,
+    root: Root,
 }
 
 impl Temporary {
     /// Creates the file, and the folders of its target, durably.
-    pub(super) fn beside(root: &Path, target: &Path) -> Result<Self, StoreError> {
+    pub(super) fn beside(root: &Root, target: &Path) -> Result<Self, StoreError> {
         let folder = target.parent().unwrap_or(root);
         let random: [u8; 12] = super::super::random()?;
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -45,7 +47,12 @@ impl Temporary {
             }
             other => other,
         };
-        Ok(Self { file: Some(file.map_err(failed("create", &path))?), path })
+        Ok(Self { file: Some(file.map_err(failed("create", &path))?), path, root: root.clone() })
+    }
+
+    /// The root that it is below.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
     }
 
     pub(super) fn file(&mut self) -> &mut File {
@@ -57,7 +64,7 @@ impl Temporary {
         let Some(file) = self.file.take() else { return Ok(()) };
         // Read-only against accidents; a medium without permissions (CIFS) need not have it.
         let _ = file.set_permissions(Permissions::from_mode(READ_ONLY));
-        tolerate_no_sync(file.sync_all()).map_err(failed("sync", &self.path))?;
+        self.root.sync_file(&file, &self.path)?;
         match nix::unistd::close(file.into_raw_fd()) {
             // Linux has closed it all the same.
             Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -66,7 +73,7 @@ impl Temporary {
     }
 
     /// Gives the content its name, if that is free or what has it is empty.
-    pub(super) fn publish(mut self, root: &Path, target: &Path) -> Result<Created, StoreError> {
+    pub(super) fn publish(mut self, target: &Path) -> Result<Created, StoreError> {
         self.sync()?;
         loop {
             match link(&self.path, target) {
@@ -75,14 +82,15 @@ impl Temporary {
                     Occupant::Whole => return Ok(Created::Exists),
                     // Empty is absent: nothing over nothing changes nothing, and stays open to be healed.
                     Occupant::Empty if occupant(&self.path)? == Occupant::Empty => break,
-                    Occupant::Empty => return heal::heal(self, root, target),
+                    Occupant::Empty => return heal::heal(self, target),
                     Occupant::Gone => {}
                 },
                 Err(error) => return Err(failed("publish", target)(error)),
             }
         }
+        let root = self.root.clone();
         drop(self);
-        sync_folder(target)?;
+        root.sync_folder(target)?;
         Ok(Created::New)
     }
 
@@ -97,7 +105,7 @@ impl Temporary {
                 return Err(failed("replace", target)(error));
             }
         }
-        sync_folder(target)
+        self.root.sync_folder(target)
     }
 
     /// Gives the content a second name, by a hard link and nothing else.
@@ -190,42 +198,28 @@ pub(super) fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Creates an object in one piece.
-pub(super) fn small(root: &Path, target: &Path, object: &[u8]) -> Result<Created, StoreError> {
+pub(super) fn small(root: &Root, target: &Path, object: &[u8]) -> Result<Created, StoreError> {
     let mut temporary = Temporary::beside(root, target)?;
     temporary.file().write_all(object).map_err(failed("write", target))?;
-    temporary.publish(root, target)
+    temporary.publish(target)
 }
 
 /// Creates or replaces an object: never one that anything refers to.
-pub(super) fn replace(root: &Path, target: &Path, object: &[u8]) -> Result<(), StoreError> {
+pub(super) fn replace(root: &Root, target: &Path, object: &[u8]) -> Result<(), StoreError> {
     let mut temporary = Temporary::beside(root, target)?;
     temporary.file().write_all(object).map_err(failed("write", target))?;
     temporary.put_over(target)
 }
 
 /// Creates folders from the root down, each durable before the next is made in it.
-fn folders(root: &Path, folder: &Path) -> Result<(), StoreError> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|at| *at != root && !at.is_dir()).collect();
+fn folders(root: &Root, folder: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|at| *at != &**root && !at.is_dir()).collect();
     for path in missing.into_iter().rev() {
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(failed("create", path))?,
         }
-        sync_folder(path)?;
+        root.sync_folder(path)?;
     }
     Ok(())
-}
-
-/// Makes the names in the folder of a path durable.
-pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    tolerate_no_sync(File::open(folder).and_then(|folder| folder.sync_all())).map_err(failed("sync", folder))
-}
-
-/// Media that cannot sync say so (restic met them); there is nothing more to be had from them.
-fn tolerate_no_sync(synced: io::Result<()>) -> io::Result<()> {
-    match synced {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::EINVAL)) => Ok(()),
-        other => other,
-    }
 }

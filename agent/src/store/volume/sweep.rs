@@ -11,7 +11,7 @@ impl Volume {
     /// has to lie before the start of every step that may still run. Links are not followed.
     pub fn sweep(&self, older_than: SystemTime) -> Result<u64, StoreError> {
         let mut removed = 0;
-        let mut folders: Vec<PathBuf> = vec![self.root.clone()];
+        let mut folders: Vec<PathBuf> = vec![self.root.to_path_buf()];
         while let Some(folder) = folders.pop() {
             let entries = match fs::read_dir(&folder) {
                 Err(error) if is_absent(&error) => continue,

@@ -91,10 +91,10 @@ fn a_lost_reply_to_a_link_is_found_out() {
     let own = temporary(&volume, &target, b"own");
     // As a server would have done it for a call whose reply was lost; the repeated call is told that it exists.
     fs::hard_link(only_temporary(folder.path()), &target).unwrap();
-    assert_eq!(own.publish(&volume.root, &target).unwrap(), Created::New);
+    assert_eq!(own.publish(&target).unwrap(), Created::New);
     assert_eq!(files_under(folder.path()), ["object"]);
     let other = temporary(&volume, &target, b"other");
-    assert_eq!(other.publish(&volume.root, &target).unwrap(), Created::Exists);
+    assert_eq!(other.publish(&target).unwrap(), Created::Exists);
     assert_eq!(fs::read(target).unwrap(), b"own");
 }
 
@@ -116,9 +116,9 @@ fn a_writer_that_heals_late_does_not_take_away_what_was_published() {
     let target = folder.path().join("object");
     fs::write(&target, b"").unwrap();
     let (first, late) = (temporary(&volume, &target, b"first"), temporary(&volume, &target, b"late"));
-    assert_eq!(heal::heal(first, &volume.root, &target).unwrap(), Created::New);
+    assert_eq!(heal::heal(first, &target).unwrap(), Created::New);
     // It had found the object empty before the first one healed it.
-    assert_eq!(heal::heal(late, &volume.root, &target).unwrap(), Created::Exists);
+    assert_eq!(heal::heal(late, &target).unwrap(), Created::Exists);
     assert_eq!(fs::read(&target).unwrap(), b"first");
 }
 
