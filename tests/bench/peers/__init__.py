@@ -1,0 +1,8 @@
+"""The peers, in the order in which a round runs them."""
+
+from .backup import Borg, Restic
+from .kale_agent import KaleAgent, KaleAgentRaw, KaleAgentStep
+from .plain import Cp, CpB3sum
+from .tar import TarZstd
+
+PEERS = (Cp, CpB3sum, KaleAgent, KaleAgentRaw, KaleAgentStep, TarZstd, Restic, Borg)
