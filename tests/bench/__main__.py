@@ -1,52 +1,135 @@
 """`python -m bench`: makes the workloads, runs the rounds, writes the report. See docs/benchmarks/README.md."""
 
 import argparse
+import datetime
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
-from . import rounds, workloads
+from . import fan_in, install, machine, objects, plot, report, rounds, startup, workloads
 from .measure import Meter
 from .peers import PEERS
 from .place import Place
 from .setting import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "docs" / "benchmarks"
+PARTS = (*workloads.WHAT, "f", "python", "startup")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="bench", description="Measures kale-agent beside its peers.")
     parser.add_argument("--agent", default=ROOT / "target" / "kale-agent", help="the binary")
     parser.add_argument("--work", default=ROOT / "target" / "bench", type=Path, help="where everything is made")
-    parser.add_argument("--workloads", default="a,b,c,d,e", help="which, with commas between")
-    parser.add_argument("--peers", default="", help="which, by the beginnings of their names; all if empty")
+    parser.add_argument("--workloads", default="", help=f"which, with commas between: {','.join(PARTS)}; all if empty")
+    parser.add_argument("--peers", default="", help="which, by the beginnings of their names, with commas between")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="of the workloads' sizes")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    parser.add_argument("--install", action="store_true", help=f"install peers first: {', '.join(install.DEBIAN)}")
+    parser.add_argument("--publish", action="store_true", help="write the report to docs/benchmarks")
+    given = parser.parse_args()
+    given.workloads = [part for part in given.workloads.split(",") if part] or list(PARTS)
+    unknown = [part for part in given.workloads if part not in PARTS]
+    if unknown:
+        parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(PARTS)}")
+    if given.rounds < 1 or given.scale <= 0:
+        parser.error("--rounds and --scale are more than nought")
+    if not Path(given.agent).exists():
+        parser.error("no binary: make build, or name one with --agent")
+    return given
+
+
+def chosen_peers(setting, wanted):
+    """The peers that are asked for and are here; the others are named with the reason."""
+    chosen = []
+    for peer in (make(setting) for make in PEERS):
+        reason = peer.absent()
+        if wanted and not any(peer.name.startswith(name) for name in wanted):
+            continue
+        if reason:
+            setting.left_out[peer.name] = reason
+        else:
+            chosen.append(peer)
+    if setting.left_out:
+        absent = ", ".join(f"{name} ({reason})" for name, reason in setting.left_out.items())
+        setting.say(f"left out: {absent}. To have them: {install.HINT}")
+    return chosen
+
+
+def measure(setting, given, peers):
+    """Runs every part that is asked for."""
+    data = setting.place.root / "data"
+
+    def made(name):
+        setting.say(f"workload {name}")
+        return workloads.make(name, data, given.seed, given.scale)
+
+    for name in given.workloads:
+        if name in workloads.WHAT:
+            rounds.run(setting, made(name), peers)
+    if "python" in given.workloads:
+        for name in objects.KINDS:
+            objects.run(setting, made(name))
+    if "startup" in given.workloads:
+        setting.attempt("startup", startup.run, setting)
+    if "f" in given.workloads:
+        setting.attempt("f", fan_in.run, setting)
+
+
+def write(setting, given, about):
+    """Writes samples, report and picture; returns where the report is."""
+    name = f"{about['date']}-{machine.slug(about['machine'])}"
+    folder = PUBLISHED if given.publish else setting.place.root
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [folder / f"{name}.svg", setting.place.root / f"{name}.png"]
+    title = f"{about['machine']['cpu']}, {about['machine']['cores']} cores, {about['date']}"
+    drawn = plot.draw(setting.samples, workloads.WHAT, title, pictures)
+    raw = {"about": about, "left_out": setting.left_out, "wrong": setting.wrong, "samples": setting.samples}
+    (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    text = report.render(about, setting.samples, setting.left_out, setting.wrong, f"{name}.svg" if drawn else None)
+    path = folder / f"{name}.md"
+    path.write_text(text)
+    return path
+
+
+def interrupted(_signal, _frame):
+    raise KeyboardInterrupt
 
 
 def main():
     given = arguments()
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    signal.signal(signal.SIGTERM, interrupted)
+    if given.install:
+        install.install()
     place = Place(given.work)
+    place.empty()
     meter = Meter(place)
+    setting = Setting(given.agent, place, meter, given.rounds, given.scale, given.seed)
     try:
-        setting = Setting(given.agent, place, meter, given.rounds, given.scale, given.seed)
-        peers = [make(setting) for make in PEERS]
-        for peer in peers:
-            reason = peer.absent()
-            if reason:
-                setting.left_out[peer.name] = reason
-        peers = [peer for peer in peers if peer.name not in setting.left_out]
-        for name in given.workloads.split(","):
-            workload = workloads.make(name, place.root / "data", given.seed, given.scale)
-            rounds.run(setting, workload, peers)
-        (place.root / "samples.json").write_text(json.dumps(setting.samples))
-        place.empty()
+        peers = chosen_peers(setting, [name for name in given.peers.split(",") if name])
+        about = {
+            "date": datetime.date.today().isoformat(),
+            "machine": machine.describe(place.root),
+            "scale": given.scale,
+            "rounds": given.rounds,
+            "seed": given.seed,
+            "floor": meter.floor(),
+            "versions": {peer.name: peer.version() for peer in peers},
+        }
+        measure(setting, given, peers)
+        path = write(setting, given, about)
     finally:
         meter.close()
-    print(setting.left_out, setting.wrong)
+        place.empty()
+    setting.say(f"report: {os.path.relpath(path)}")
+    for one in setting.wrong:
+        setting.say(f"WRONG {one}")
     return 1 if setting.wrong else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Medians and ratios of samples: plain arithmetic, nothing else.
 
 A sample is a dict: `workload`, `peer`, `op`, `round`, what was measured (`seconds`, `synced`, `cpu`, `rss`, `bytes`),
-`size`, and `cp`: the same measures of the `cp` right before it, where there was one.
+`size`, and `base`: the same measures of what ran right before it to compare with, `cp` mostly, where there was one.
 """
 
 from statistics import median
@@ -33,8 +33,8 @@ class Figures:
         return middle(s.get(measure) for s in self.of(workload, peer, op))
 
     def ratio(self, workload, peer, op, measure):
-        """The median of the ratios to the `cp` right before each sample."""
-        return middle(divided(s.get(measure), s["cp"].get(measure)) for s in self.of(workload, peer, op) if "cp" in s)
+        """The median of the ratios to what ran right before each sample."""
+        return middle(divided(s.get(measure), s["base"].get(measure)) for s in self.of(workload, peer, op) if "base" in s)
 
     def share(self, workload, peer, op):
         """New bytes as a share of what was saved."""
@@ -45,8 +45,12 @@ class Figures:
         return divided(self.ratio(workload, one, op, measure), self.ratio(workload, other, op, measure))
 
     def plain(self, workload, op, measure, one, other):
-        """One peer's median divided by another's, of samples that have no `cp` beside them."""
+        """One peer's median divided by another's, of samples that have no base."""
         return divided(self.median(workload, one, op, measure), self.median(workload, other, op, measure))
+
+    def overhead(self, workload, peer, op):
+        """The median of the seconds beyond those of what ran right before each sample."""
+        return middle(s["seconds"] - s["base"]["seconds"] for s in self.of(workload, peer, op) if "base" in s)
 
     def peak(self, peers, ops=None):
         """The highest peak memory of these peers in any workload."""

@@ -99,6 +99,7 @@ class Meter:
                 Path(path).unlink(missing_ok=True)
         cost = self.run(command)
         sync = self.place.sync()
+        cost["wall"] = cost["seconds"]
         if command.clock is not None:
             cost["seconds"] = float(Path(command.clock).read_text()) - cost["started"]
         if command.report is not None:

@@ -78,7 +78,7 @@ class Round:
     def note(self, op, sample, cp, **more):
         """Keeps a sample."""
         named = {"workload": self.workload.name, "peer": self.peer.name, "op": op, "round": self.number}
-        self.setting.samples.append({**named, **sample, **more, "cp": cp})
+        self.setting.samples.append({**named, **sample, **more, "base": cp})
         self.setting.say(
             f"  {self.workload.name} round {self.number} {self.peer.name:24} {op:10} {sample['seconds']:8.3f} s"
             f" {sample['seconds'] / cp['seconds']:6.2f} x cp, synced {sample['synced'] / cp['synced']:6.2f} x"

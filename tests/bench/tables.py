@@ -6,7 +6,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-ROWS = 9_600_000
+ROWS = 8_150_000
 CHUNK = 500_000
 SYMBOLS = 300
 # A cluster of edited rows in each so many rows: 1 %.
@@ -19,10 +19,11 @@ def chunk(seed, number, rows, edited):
     random = np.random.default_rng([seed, 2, number])
     index = np.arange(number * CHUNK, number * CHUNK + rows)
     symbol = random.zipf(1.4, rows) % SYMBOLS
-    price = 20.0 + symbol + np.round(np.cumsum(random.normal(0, 0.02, rows)), 2)
-    quantity = random.geometric(0.2, rows) * 100
+    price = 20.0 + symbol + np.round(np.cumsum(random.normal(0, 0.05, rows)), 2)
+    quantity = random.geometric(0.005, rows)
     score = random.normal(0, 1, rows)
     spread = random.exponential(0.05, rows)
+    account = random.integers(0, 1 << 32, rows, dtype=np.uint32)
     gaps = random.integers(0, 4000, rows)
     if edited:
         fresh = np.random.default_rng([seed, 3, number])
@@ -41,6 +42,7 @@ def chunk(seed, number, rows, edited):
             "side": pa.array(["buy", "sell"]).take(pa.array(random.integers(0, 2, rows))),
             "score": score,
             "spread": spread,
+            "account": account,
         }
     )
 
@@ -57,7 +59,7 @@ def write(folder, seed, rows, edited):
             # Always whole chunks, cut afterwards: so a longer table begins with the same rows.
             table = chunk(seed, number, CHUNK, edited).slice(0, rows - number * CHUNK)
             shorter = table
-            for column, places in ((7, 6), (8, 3)):
+            for column, places in ((7, 8), (8, 6)):
                 name = table.column_names[column]
                 shorter = shorter.set_column(column, name, pa.compute.round(table[name], places))
             text.write_table(shorter)
