@@ -88,11 +88,24 @@ def write(setting, given, about):
     title = f"{about['machine']['cpu']}, {about['machine']['cores']} cores, {about['date']}"
     drawn = plot.draw(setting.samples, workloads.WHAT, title, pictures)
     raw = {"about": about, "left_out": setting.left_out, "wrong": setting.wrong, "samples": setting.samples}
-    (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(dumped(raw))
     text = report.render(about, setting.samples, setting.left_out, setting.wrong, f"{name}.svg" if drawn else None)
     path = folder / f"{name}.md"
     path.write_text(text)
     return path
+
+
+def dumped(raw):
+    """JSON with a line for each sample and microseconds at most."""
+
+    def short(value):
+        if isinstance(value, dict):
+            return {key: short(one) for key, one in value.items()}
+        return round(value, 6) if isinstance(value, float) else value
+
+    samples = ",\n".join(json.dumps(short(sample)) for sample in raw["samples"])
+    rest = json.dumps({key: value for key, value in raw.items() if key != "samples"}, indent=1)
+    return f'{rest[:-2]},\n "samples": [\n{samples}\n]}}\n'
 
 
 def interrupted(_signal, _frame):
@@ -106,7 +119,8 @@ def main():
     if given.install:
         install.install()
     place = Place(given.work)
-    place.empty()
+    if place.empty():
+        place.settle()
     meter = Meter(place)
     setting = Setting(given.agent, place, meter, given.rounds, given.scale, given.seed)
     try:

@@ -92,10 +92,19 @@ class Place:
         """Empties the trash if the disk would become full, and waits until that no longer disturbs."""
         if shutil.disk_usage(self.root).free < RESERVE and any(self.trash.iterdir()):
             self.empty()
-            time.sleep(SETTLE_SECONDS)
+            self.settle()
+
+    def settle(self):
+        """Waits until files that were deleted no longer slow down new ones."""
+        self.sync()
+        time.sleep(SETTLE_SECONDS)
 
     def empty(self):
-        """Deletes the trash."""
-        for path in self.trash.iterdir():
-            shutil.rmtree(path)
+        """Deletes the trash, and what an earlier run that was ended left behind; says whether it was much."""
+        much = False
+        for folder in (self.trash, self.root / "rounds"):
+            for path in folder.iterdir():
+                much = much or has_many_files(path)
+                shutil.rmtree(path)
         self.sync()
+        return much

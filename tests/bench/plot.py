@@ -2,6 +2,7 @@
 
 from .figures import Figures
 
+COLUMNS = 3
 COLOURS = {"save": "#3b6ea8", "restore": "#d08a3c"}
 
 
@@ -18,16 +19,21 @@ def draw(samples, workloads, title, paths):
     from matplotlib import pyplot
 
     most = max(len(figures.peers(workload)) for workload in shown)
-    size = (4.2 * len(shown) + 1.5, 0.42 * most + 1.6)
-    figure, axes = pyplot.subplots(1, len(shown), figsize=size, squeeze=False, sharex=True)
-    for axis, workload in zip(axes[0], shown):
+    columns = min(len(shown), COLUMNS)
+    rows = -(-len(shown) // columns)
+    size = (4.6 * columns + 0.5, (0.42 * most + 0.9) * rows + 0.8)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharex=True)
+    for axis in axes.flat[len(shown) :]:
+        axis.remove()
+    for axis, workload in zip(axes.flat, shown):
+        axis.tick_params(labelbottom=True)
         peers = figures.peers(workload)
         for place, peer in enumerate(peers):
             for shift, (op, measure) in ((-0.2, ("save", "synced")), (0.2, ("restore", "seconds"))):
                 value = figures.ratio(workload, peer, op, measure)
                 if value is not None:
                     axis.barh(place + shift, value, 0.38, color=COLOURS[op])
-                    axis.text(value * 1.08, place + shift, f"{value:.2f}", va="center", fontsize=7)
+                    axis.text(value * 1.08, place + shift, f"{value:.3g}", va="center", fontsize=7)
         axis.set_yticks(range(len(peers)), peers, fontsize=8)
         axis.set_xscale("log")
         axis.axvline(1, color="black", linewidth=0.8)

@@ -3,6 +3,7 @@
 from . import workloads
 from .measure import Command, Failed
 from .peers.plain import copy
+from .place import has_many_files
 
 
 class Round:
@@ -16,6 +17,7 @@ class Round:
         self.size = workload.size
         slug = peer.name.replace(", ", "-").replace(" ", "-")
         self.place = setting.place.fresh(f"{workload.name}-{number}-{slug}")
+        self.settles = peer.deletes and has_many_files(workload.source)
         self._copies = 0
 
     def run(self):
@@ -45,6 +47,8 @@ class Round:
         cp = self.copy(source)
         before = self.peer.stored()
         sample = self.setting.meter.timed(self.peer.save(source, tag), self.size)
+        if self.settles:
+            self.setting.place.settle()
         self.note(op, sample, cp, bytes=self.peer.stored() - before, size=workloads.source_bytes(source))
 
     def restore(self, source, tag):
@@ -65,6 +69,8 @@ class Round:
             except Failed as error:
                 raise Failed(f"what was restored differs: {error}") from error
         self.setting.place.discard(target)
+        if self.settles:
+            self.setting.place.settle()
 
     def copy(self, source):
         """Measures `cp` into a new folder."""
@@ -89,7 +95,7 @@ def run(setting, workload, peers):
     """Runs all rounds of one workload; a peer that fails once is left out of the rounds that follow."""
     for path in (workload.source, *workload.versions.values()):
         workloads.warm(path)
-    going = [peer for peer in peers if workload.name not in peer.cannot]
+    going = list(peers)
     for number in range(1, setting.rounds + 1):
         setting.place.make_room()
         for peer in list(going):

@@ -12,6 +12,8 @@ from typing import Dict
 
 from .place import source_bytes
 
+# Changes whenever the same seed gives other bytes than before.
+EDITION = 1
 WHAT = {
     "a": "one float32 array of normal noise, .npy, 1 GiB",
     "b": "the same table as CSV (784 MB) and as snappy Parquet (307 MB)",
@@ -51,7 +53,7 @@ def make(name, root, seed, scale):
         "d": arrays.make_checkpoint,
         "e": models.make_model,
     }
-    folder = Path(root) / f"seed{seed}-scale{scale:g}" / name
+    folder = Path(root) / f"edition{EDITION}-seed{seed}-scale{scale:g}" / name
     if not (folder / "made.json").exists():
         unfinished = folder.with_name(name + ".part")
         shutil.rmtree(unfinished, ignore_errors=True)

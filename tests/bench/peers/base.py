@@ -17,8 +17,8 @@ class Peer:
     needs = ()
     # Whether a second version in the same store can be cheaper than the first.
     keeps_versions = True
-    # Why it cannot do some workloads: by workload.
-    cannot = {}
+    # Whether its commands delete as many files as they handle, which slows down what comes next.
+    deletes = False
 
     def __init__(self, setting):
         self.setting = setting

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..measure import Command
 from ..server import BUCKET, KEY, SECRET, Server
 from .base import Peer
+from .kale_agent import KaleAgent
 
 
 class Bucket(Peer):
@@ -91,3 +92,35 @@ class Rclone(Bucket):
 
     def restore(self, source, tag, target):
         return Command(*self._words("copyto", f"store:{BUCKET}/{tag}/{source.name}", str(target / source.name)))
+
+
+class KaleAgentBucket(Bucket, KaleAgent):
+    """The agent with its store in the bucket, once it can: its help says so by naming `s3://`."""
+
+    name = "kale-agent, loopback S3"
+    needs = ("weed",)
+    keeps_versions = True
+
+    def absent(self):
+        if "s3://" not in self.setting.save_help():
+            return "this binary has no stores on buckets"
+        return Peer.absent(self)
+
+    def listing(self):
+        # The agent makes its store, and fails for as long as the server does not answer.
+        return [self.setting.agent, "init", "--quiet", self.url()], self.settings("v1")
+
+    def url(self):
+        """Where its store is."""
+        return f"s3://{BUCKET}/store"
+
+    def settings(self, run):
+        return {
+            **KaleAgent.settings(self, run),
+            "KALE_STORE": self.url(),
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.server.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+        }

@@ -54,6 +54,8 @@ class KaleAgentStep(KaleAgent):
 
     name = "kale-agent, in a step"
     keeps_versions = False
+    # The agent clears its folder when the step has ended.
+    deletes = True
 
     def prepare(self, source, tag):
         self.copy = self.place / "made"

@@ -10,7 +10,7 @@ class TarZstd(Peer):
     keeps_versions = False
 
     def version(self):
-        return self.ask("zstd", "--version")
+        return self.ask("zstd", "--version").strip("* ")
 
     def save(self, source, tag):
         script = 'tar -cf - -C "$1" "$2" | zstd -q -1 -T0 -o "$3"'
