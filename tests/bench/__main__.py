@@ -16,6 +16,7 @@ from .setting import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "docs" / "benchmarks"
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARTS = (*workloads.WHAT, "f", "python", "startup")
 
 
@@ -109,13 +110,17 @@ def dumped(raw):
 
 
 def interrupted(_signal, _frame):
+    # Once is enough: a second one must not break off the clearing away.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main():
     given = arguments()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in ENDING:
+        signal.signal(number, interrupted)
     if given.install:
         install.install()
     place = Place(given.work)
@@ -146,4 +151,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -45,7 +45,7 @@ def share(workload, peer, op):
 
 def python(workload, op, other, measure="seconds"):
     """A median of what Python code waits for, divided by another way's."""
-    return lambda f: f.plain(f"py-{workload}", op, measure, PYTHON, other)
+    return lambda f: f.against(f"py-{workload}", op, measure, PYTHON, other)
 
 
 def over(workload, peer):

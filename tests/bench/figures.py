@@ -32,21 +32,22 @@ class Figures:
         """The median of one measure, or None if it was not taken."""
         return middle(s.get(measure) for s in self.of(workload, peer, op))
 
+    def ratios(self, workload, peer, op, measure):
+        """The ratios to what ran right before each sample, where there are any."""
+        found = (divided(s.get(measure), s["base"].get(measure)) for s in self.of(workload, peer, op) if "base" in s)
+        return [one for one in found if one is not None]
+
     def ratio(self, workload, peer, op, measure):
-        """The median of the ratios to what ran right before each sample."""
-        return middle(divided(s.get(measure), s["base"].get(measure)) for s in self.of(workload, peer, op) if "base" in s)
+        """The median of those ratios."""
+        return middle(self.ratios(workload, peer, op, measure))
 
     def share(self, workload, peer, op):
         """New bytes as a share of what was saved."""
         return middle(divided(s.get("bytes"), s.get("size")) for s in self.of(workload, peer, op))
 
     def against(self, workload, op, measure, one, other):
-        """One peer's ratio to `cp`, divided by another's."""
+        """One peer's ratio to what ran right before it, divided by another's."""
         return divided(self.ratio(workload, one, op, measure), self.ratio(workload, other, op, measure))
-
-    def plain(self, workload, op, measure, one, other):
-        """One peer's median divided by another's, of samples that have no base."""
-        return divided(self.median(workload, one, op, measure), self.median(workload, other, op, measure))
 
     def overhead(self, workload, peer, op):
         """The median of the seconds beyond those of what ran right before each sample."""

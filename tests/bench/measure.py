@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional
+
+from .place import die_with_parent
 
 HERE = Path(__file__).resolve().parent
 # Longer than the slowest peer needs for a GiB; a command that takes longer is wrong.
@@ -54,12 +57,15 @@ class Meter:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
         )
 
     def close(self):
         """Ends the spawner, and with it a command that still runs."""
         self._spawner.terminate()
         self._spawner.wait()
+        self._spawner.stdin.close()
+        self._spawner.stdout.close()
 
     def run(self, command, timeout=TIMEOUT):
         """Runs a command as it is, and returns what it cost; raises Failed if it fails."""
@@ -72,9 +78,14 @@ class Meter:
             "stderr": str(err),
             "timeout": timeout,
         }
-        self._spawner.stdin.write(json.dumps(request) + "\n")
-        self._spawner.stdin.flush()
-        answer = self._spawner.stdout.readline()
+        try:
+            self._spawner.stdin.write(json.dumps(request) + "\n")
+            self._spawner.stdin.flush()
+            answer = self._spawner.stdout.readline()
+        except KeyboardInterrupt:
+            # The command ends before anybody clears away what it works on.
+            self.close()
+            raise
         if not answer:
             raise Failed("the spawner ended")
         cost = json.loads(answer)
@@ -92,8 +103,8 @@ class Meter:
 
     def timed(self, command, size):
         """Measures a command that handles `size` bytes: memory touched before, everything synced before and after."""
-        self.prefault(size)
         self.place.sync()
+        self.prefault(size)
         for path in (command.clock, command.report):
             if path is not None:
                 Path(path).unlink(missing_ok=True)

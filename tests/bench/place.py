@@ -8,12 +8,20 @@ from pathlib import Path
 
 # A folder of more files than this is small-file trash: see Place.discard.
 MANY_FILES = 1000
-# Small-file trash stays until the end, unless less than this is free.
-RESERVE = 25 << 30
+# Small-file trash stays until the end, unless there is no longer room for this many times what is handled next.
+COPIES = 10
+RESERVE = 5 << 30
 # ext4 passes over inodes that were deleted in the last minute one by one.
 SETTLE_SECONDS = 65
 
+PR_SET_PDEATHSIG = 1
+
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(number):
+    """For a new child: it gets this signal when the process that started it is gone."""
+    _libc.prctl(PR_SET_PDEATHSIG, number)
 
 
 def tree_bytes(path):
@@ -88,9 +96,9 @@ class Place:
         path.mkdir()
         return path
 
-    def make_room(self):
-        """Empties the trash if the disk would become full, and waits until that no longer disturbs."""
-        if shutil.disk_usage(self.root).free < RESERVE and any(self.trash.iterdir()):
+    def make_room(self, size):
+        """Empties the trash if the disk could become full, and waits until that no longer disturbs."""
+        if shutil.disk_usage(self.root).free < RESERVE + COPIES * size and any(self.trash.iterdir()):
             self.empty()
             self.settle()
 

@@ -2,7 +2,7 @@
 
 from . import fan_in, objects, startup
 from .aims import evaluate
-from .figures import Figures, divided
+from .figures import Figures, divided, middle
 from .workloads import VERSIONS, WHAT
 
 MISSING = "–"
@@ -11,6 +11,12 @@ MISSING = "–"
 def number(value, places=2, factor=1.0):
     """A number, or a dash."""
     return MISSING if value is None else f"{value * factor:.{places}f}"
+
+
+def spread(values):
+    """The median, and between which it lies."""
+    median = number(middle(values))
+    return median if len(values) < 2 else f"{median} ({min(values):.2f}–{max(values):.2f})"
 
 
 def table(head, rows):
@@ -38,8 +44,8 @@ def workload_table(figures, workload):
             return number(figures.median(workload, peer, op, measure), places, factor)
 
         row = [peer, str(figures.count(workload, peer)), median("save", "seconds", 3)]
-        row += [number(figures.ratio(workload, peer, "save", measure)) for measure in ("seconds", "synced")]
-        row += [median("restore", "seconds", 3), number(figures.ratio(workload, peer, "restore", "seconds"))]
+        row += [spread(figures.ratios(workload, peer, "save", measure)) for measure in ("seconds", "synced")]
+        row += [median("restore", "seconds", 3), spread(figures.ratios(workload, peer, "restore", "seconds"))]
         row.append(pair(median("save", "cpu"), median("restore", "cpu")))
         row.append(pair(median("save", "rss", 0, 2**-20), median("restore", "rss", 0, 2**-20)))
         row.append(number(figures.share(workload, peer, "save"), 1, 100))

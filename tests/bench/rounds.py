@@ -97,8 +97,8 @@ def run(setting, workload, peers):
         workloads.warm(path)
     going = list(peers)
     for number in range(1, setting.rounds + 1):
-        setting.place.make_room()
         for peer in list(going):
+            setting.place.make_room(workload.size)
             where = f"{workload.name}, {peer.name}, round {number}"
             if not setting.attempt(where, lambda peer=peer: Round(setting, workload, peer, number).run()):
                 going.remove(peer)

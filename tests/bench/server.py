@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import time
 
 from .measure import Command, Failed
+from .place import die_with_parent
 
 BUCKET = "kale"
 KEY, SECRET = "kaleaccess", "kalesecret"
@@ -51,7 +53,14 @@ class Server:
         argv += [f"-{name}={port}" for name, port in ports.items()]
         with open(folder.parent / "server.log", "wb") as log:
             self._process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=meter.environment, cwd=folder.parent
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=meter.environment,
+                cwd=folder.parent,
+                start_new_session=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGKILL),
             )
 
     def wait(self, meter, listing):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .measure import Command, Failed
+from .measure import HERE, Command, Failed
 
 
 class Setting:
@@ -29,7 +29,9 @@ class Setting:
 
     def fail(self, where, error):
         """Notes that something is wrong: the run goes on, and ends with a code other than 0."""
-        text = str(error).replace(str(self.place.root), "…")
+        text = str(error)
+        for path, name in ((self.place.root, "…"), (self.agent, "kale-agent"), (sys.executable, "python"), (HERE, "bench")):
+            text = text.replace(str(path), name)
         self.wrong.append(f"{where}: {text}")
         self.say(f"WRONG {where}: {text}")
 

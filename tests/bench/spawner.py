@@ -13,12 +13,29 @@ import sys
 import time
 
 
+class TimeIsUp(Exception):
+    """The child took longer than it may."""
+
+
 class Ended(Exception):
-    """The harness or the clock wants the child gone."""
+    """The harness wants all of it gone."""
+
+
+def alarm(_signal, _frame):
+    raise TimeIsUp
 
 
 def stop(_signal, _frame):
     raise Ended
+
+
+def kill(child):
+    """Ends the child's process group and collects the child."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    return os.wait4(child, 0)
 
 
 def run(request):
@@ -38,10 +55,12 @@ def run(request):
         signal.setitimer(signal.ITIMER_REAL, request["timeout"])
         _, status, usage = os.wait4(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except Ended:
-        os.killpg(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
+    except TimeIsUp:
+        _, status, usage = kill(child)
         timed_out = True
+    except Ended:
+        kill(child)
+        raise
     seconds = time.perf_counter() - began
     code = os.waitstatus_to_exitcode(status)
     return {
@@ -55,8 +74,8 @@ def run(request):
 
 
 def main():
-    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGTERM, stop)
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
 

@@ -53,6 +53,10 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(figures.median("a", aims.AUTO, "save", "seconds"), 3)
         self.assertEqual(figures.count("a", aims.AUTO), 3)
 
+    def test_report_shows_the_range_of_rounds(self):
+        self.assertEqual(report.spread([3, 1, 2]), "2.00 (1.00–3.00)")
+        self.assertEqual((report.spread([3]), report.spread([])), ("3.00", "–"))
+
     def test_share_against_and_overhead(self):
         figures = Figures([sample(1, 2), sample(3, 2, peer=aims.CP_B3SUM)])
         self.assertEqual(figures.share("a", aims.AUTO, "save"), 0.1)
@@ -148,8 +152,6 @@ class Measuring(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.place = Place(folder.name)
         self.meter = Meter(self.place)
-        self.addCleanup(self.meter._spawner.stdin.close)
-        self.addCleanup(self.meter._spawner.stdout.close)
         self.addCleanup(self.meter.close)
 
     def test_memory_is_that_of_the_command_and_not_of_the_harness(self):
@@ -173,6 +175,27 @@ class Measuring(unittest.TestCase):
         status = Path(f"/proc/{child}/stat")
         self.assertTrue(not status.exists() or status.read_text().split()[2] == "Z")
         self.meter.run(Command(["true"]))
+
+    def test_closing_ends_the_command(self):
+        import threading
+
+        ended = []
+
+        def run():
+            try:
+                self.meter.run(Command(["sh", "-c", "echo $$ > child; exec sleep 60"]))
+            except (Failed, ValueError) as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        child = self.place.root / "child"
+        while not child.exists() or not child.read_text().strip():
+            thread.join(0.01)
+        self.meter._spawner.terminate()
+        thread.join(10)
+        self.assertEqual(len(ended), 1)
+        self.assertFalse(Path(f"/proc/{child.read_text().strip()}").exists())
 
     def test_clock_and_report_take_the_place_of_the_end(self):
         clock = self.place.root / "clock"
