@@ -25,7 +25,7 @@ def arguments():
     parser.add_argument("--agent", default=ROOT / "target" / "kale-agent", help="the binary")
     parser.add_argument("--work", default=ROOT / "target" / "bench", type=Path, help="where everything is made")
     parser.add_argument("--workloads", default="", help=f"which, with commas between: {','.join(PARTS)}; all if empty")
-    parser.add_argument("--peers", default="", help="which, by the beginnings of their names, with commas between")
+    parser.add_argument("--peers", default="", help="which, by name or how names begin, with commas between")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="of the workloads' sizes")
     parser.add_argument("--seed", type=int, default=1)
@@ -43,13 +43,21 @@ def arguments():
     return given
 
 
+def named(names, wanted):
+    """Those of the names that are asked for: all without a wish, else the same name or all that begin with it."""
+    found = set(names) if not wanted else set()
+    for name in wanted:
+        found.update([name] if name in names else [one for one in names if one.startswith(name)])
+    return found
+
+
 def chosen_peers(setting, wanted):
     """The peers that are asked for and are here; the others are named with the reason."""
     chosen = []
-    for peer in (make(setting) for make in PEERS):
+    every = [make(setting) for make in PEERS]
+    asked = named([peer.name for peer in every], wanted)
+    for peer in (peer for peer in every if peer.name in asked):
         reason = peer.absent()
-        if wanted and not any(peer.name.startswith(name) for name in wanted):
-            continue
         if reason:
             setting.left_out[peer.name] = reason
         else:
@@ -96,6 +104,14 @@ def write(setting, given, about):
     return path
 
 
+def commit(setting):
+    """The commit that is checked out, and whether anything differs from it; empty without git."""
+    head = setting.first_line(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
+    if not head or " " in head:
+        return ""
+    return head + (", changed" if setting.first_line(["git", "-C", str(ROOT), "status", "--porcelain", "-uno"]) else "")
+
+
 def dumped(raw):
     """JSON with a line for each sample and microseconds at most."""
 
@@ -135,6 +151,7 @@ def main():
             "machine": machine.describe(place.root),
             "scale": given.scale,
             "rounds": given.rounds,
+            "commit": commit(setting),
             "seed": given.seed,
             "floor": meter.floor(),
             "versions": {peer.name: peer.version() for peer in peers},

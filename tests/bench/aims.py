@@ -8,10 +8,10 @@ from typing import Callable, Optional
 
 from .figures import Figures, divided
 
-AUTO, RAW, STEP = "kale-agent", "kale-agent, raw", "kale-agent, in a step"
-CP_B3SUM = "cp, b3sum"
+AUTO, RAW, STEP = "kale-agent", "kale-agent raw", "kale-agent in a step"
+CP_B3SUM = "cp then b3sum"
 PYTHON, PLAIN, JOBLIB = "kale_agent", "plain file", "joblib"
-BUCKET, CLIENTS = "kale-agent, loopback S3", ("s5cmd, loopback S3", "rclone, loopback S3")
+BUCKET, CLIENTS = "kale-agent on S3", ("s5cmd on S3", "rclone on S3")
 MOVERS = (AUTO, RAW, STEP)
 UNITS = {"x": (1, "", 2), "%": (100, " %", 2), "ms": (1000, " ms", 1), "s": (1, " s", 2), "MiB": (2**-20, " MiB", 0)}
 

@@ -138,6 +138,8 @@ def render(about, samples, left_out, wrong, plot=None):
     floor = about["floor"] / 2**20
     lines += ["## About the figures", ""]
     lines += [f"- Peak memory is that of the largest process of a command's tree; of one that needs none it is {floor:.1f} MiB."]
-    lines += [f"- {name}: {version}" for name, version in about["versions"].items() if version]
+    if about.get("commit"):
+        lines += [f"- Commit {about['commit']}."]
+    lines += [f"- {version}" for version in dict.fromkeys(about["versions"].values()) if version]
     lines += [f"- Not measured: {name}: {reason}." for name, reason in left_out.items()]
     return "\n".join(lines) + "\n"

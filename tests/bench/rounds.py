@@ -15,7 +15,7 @@ class Round:
         self.peer = peer
         self.number = number
         self.size = workload.size
-        slug = peer.name.replace(", ", "-").replace(" ", "-")
+        slug = peer.name.replace(" ", "-")
         self.place = setting.place.fresh(f"{workload.name}-{number}-{slug}")
         self.settles = peer.deletes and has_many_files(workload.source)
         self._copies = 0

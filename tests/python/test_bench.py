@@ -113,7 +113,7 @@ class Report(unittest.TestCase):
         "rounds": 3,
         "seed": 1,
         "floor": 10 << 20,
-        "versions": {"cp": "cp 9", "quiet": ""},
+        "versions": {"cp": "cp 9", "quiet": "", "kale-agent": "kale 1", "kale-agent raw": "kale 1"},
     }
 
     def test_has_figures_absences_and_faults(self):
@@ -124,7 +124,7 @@ class Report(unittest.TestCase):
         self.assertIn("Not measured: restic: restic is not installed.", text)
         self.assertIn("- a, borg: code 2", text)
         self.assertIn("Not the full size", text)
-        self.assertNotIn("quiet", text)
+        self.assertEqual((text.count("- kale 1\n"), "- \n" in text), (1, False))
 
     def test_tables_have_as_many_cells_as_columns(self):
         versions = [sample(1, 1, workload="d", op=op) for op in ("save", "restore", "again", "version 2", "version 4")]
@@ -144,6 +144,17 @@ class Report(unittest.TestCase):
 
     def test_name_of_the_machine(self):
         self.assertEqual(machine.slug({"cpu": "Intel Xeon Processor", "cores": 2}), "2-cores-intel-xeon")
+
+
+class Choice(unittest.TestCase):
+    def test_a_name_or_a_beginning(self):
+        from bench.__main__ import named
+
+        names = ["cp", "cp then b3sum", "kale-agent", "kale-agent raw"]
+        self.assertEqual(named(names, []), set(names))
+        self.assertEqual(named(names, ["cp"]), {"cp"})
+        self.assertEqual(named(names, ["kale", "cp t"]), {"kale-agent", "kale-agent raw", "cp then b3sum"})
+        self.assertEqual(named(names, ["none"]), set())
 
 
 class Measuring(unittest.TestCase):
@@ -314,7 +325,7 @@ class WholeRun(unittest.TestCase):
 
         with tempfile.TemporaryDirectory() as work:
             argv = [sys.executable, "-m", "bench", "--agent", AGENT, "--work", work, "--workloads", "c"]
-            argv += ["--peers", "cp,kale-agent", "--rounds", "1", "--scale", "0.002"]
+            argv += ["--peers", "cp,kale", "--rounds", "1", "--scale", "0.002"]
             ended = subprocess.run(argv, cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True, timeout=300)
             self.assertEqual(ended.returncode, 0, ended.stderr)
             raw = json.loads(next(Path(work).glob("*.json")).read_text())
@@ -323,7 +334,7 @@ class WholeRun(unittest.TestCase):
                 {(aims.AUTO, op) for op in ("save", "restore", "again", "version 2")},
             )
             text = next(Path(work).glob("*.md")).read_text()
-            self.assertIn("| kale-agent, raw | 1 |", text)
+            self.assertIn("| kale-agent raw | 1 |", text)
             self.assertNotIn(work, text)
 
 

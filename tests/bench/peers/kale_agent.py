@@ -41,7 +41,7 @@ class KaleAgent(Peer):
 
 
 class KaleAgentRaw(KaleAgent):
-    name = "kale-agent, raw"
+    name = "kale-agent raw"
     options = ("--compress", "never")
 
 
@@ -52,7 +52,7 @@ class KaleAgentStep(KaleAgent):
     agent's start until the command of a step that has the input starts.
     """
 
-    name = "kale-agent, in a step"
+    name = "kale-agent in a step"
     keeps_versions = False
     # The agent clears its folder when the step has ended.
     deletes = True

@@ -26,7 +26,7 @@ class Cp(Peer):
 
 
 class CpB3sum(Cp):
-    name = "cp, b3sum"
+    name = "cp then b3sum"
     needs = ("cp", "b3sum", "sh")
     script = (
         'cp -r "$1" "$2" && cd "$2" && '

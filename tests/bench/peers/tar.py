@@ -5,7 +5,7 @@ from .base import Peer
 
 
 class TarZstd(Peer):
-    name = "tar, zstd -1"
+    name = "tar zstd -1"
     needs = ("tar", "zstd", "sh")
     keeps_versions = False
 
