@@ -133,7 +133,9 @@ def aims(cores):
     ]
     each("input of a step, by reflink or link ÷ cp", "ad", lambda w: ratio(w, STEP, "restore", "seconds"), 0.02)
     rows += [
-        Aim("load from Python to a writable array: a", lambda f: f.median("py-a", PYTHON, "load", "seconds"), 0.02, "ms"),
+        Aim(
+            "load from Python to a writable array: a", lambda f: f.median("py-a", PYTHON, "load", "seconds"), 0.02, "ms"
+        ),
         Aim("load from Python and one pass ÷ np.load and pass: a", python("a", "load", PLAIN, "whole"), 1.0),
         Aim(
             "load from Python: d",

@@ -60,7 +60,8 @@ class FanIn:
         count = {**self.counts, "pieces": PIECES, "whole": 1}[step]
         named = {"workload": WORKLOAD, "peer": PEER, "op": step, "round": number, "count": count, "size": size}
         self.setting.samples.append({**named, **sample})
-        self.setting.say(f"  f round {number} {count:5} producers: resolved {sample['resolved']:.3f} s, all {sample['seconds']:.3f} s")
+        seconds = f"resolved {sample['resolved']:.3f} s, all {sample['seconds']:.3f} s"
+        self.setting.say(f"  f round {number} {count:5} producers: {seconds}")
 
 
 def run(setting):

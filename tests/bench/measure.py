@@ -91,9 +91,8 @@ class Meter:
         cost = json.loads(answer)
         if cost["code"] != 0:
             said = (out.read_text(errors="replace") + err.read_text(errors="replace")).strip() if err.exists() else ""
-            raise Failed(
-                f"{' '.join(request['argv'][:4])} …: code {cost['code']}: {cost['error'] or said[-800:] or 'no message'}"
-            )
+            why = cost["error"] or said[-800:] or "no message"
+            raise Failed(f"{' '.join(request['argv'][:4])} …: code {cost['code']}: {why}")
         return cost
 
     def output(self, command):

@@ -51,8 +51,10 @@ class Turn:
                 target = "plain.npy" if self.how == PLAIN else "object"
                 sample = setting.meter.timed(self.command(op, self.how, target), self.size)
                 setting.samples.append({**self.named, "op": op, **sample, "size": self.size, "base": base or sample})
-                whole = f", with a pass {sample['whole']:.3f} s" if "whole" in sample else ""
-                setting.say(f"  {self.named['workload']} round {self.number} {self.how:14} {op} {sample['seconds']:.3f} s{whole}")
+                seconds = f"{sample['seconds']:.3f} s"
+                if "whole" in sample:
+                    seconds += f", with a pass {sample['whole']:.3f} s"
+                setting.say(f"  {self.named['workload']} round {self.number} {self.how:14} {op} {seconds}")
             if self.how == AGENT and self.number == 1:
                 setting.meter.run(Command([setting.agent, "verify", "--store", self.place / "store"]))
         finally:

@@ -119,9 +119,9 @@ def render(about, samples, left_out, wrong, plot=None):
     figures, machine = Figures(samples), about["machine"]
     lines = [f"# Benchmarks, {about['date']}", ""]
     lines += [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB of memory, Linux {machine['kernel']}, "
-        f"{machine['file_system']}. {about['rounds']} rounds, interleaved; medians; ratios to the `cp` right before each "
-        f"command. Seed {about['seed']}, scale {about['scale']:g}. How to read it: [README.md](README.md).",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB of memory, "
+        f"Linux {machine['kernel']}, {machine['file_system']}. {about['rounds']} rounds, interleaved; medians; "
+        f"ratios to the `cp` right before each command. Seed {about['seed']}, scale {about['scale']:g}. How to read it: [README.md](README.md).",
         "",
     ]
     if about["scale"] < 1:
@@ -137,7 +137,10 @@ def render(about, samples, left_out, wrong, plot=None):
     lines += python_table(figures) + startup_table(figures) + fan_in_table(figures)
     floor = about["floor"] / 2**20
     lines += ["## About the figures", ""]
-    lines += [f"- Peak memory is that of the largest process of a command's tree; of one that needs none it is {floor:.1f} MiB."]
+    lines += [
+        "- Peak memory is that of the largest process of a command's tree, mapped files included; "
+        f"of one that needs none it is {floor:.1f} MiB."
+    ]
     if about.get("commit"):
         lines += [f"- Commit {about['commit']}."]
     lines += [f"- {version}" for version in dict.fromkeys(about["versions"].values()) if version]

@@ -30,7 +30,8 @@ class Setting:
     def fail(self, where, error):
         """Notes that something is wrong: the run goes on, and ends with a code other than 0."""
         text = str(error)
-        for path, name in ((self.place.root, "…"), (self.agent, "kale-agent"), (sys.executable, "python"), (HERE, "bench")):
+        names = ((self.place.root, "…"), (self.agent, "kale-agent"), (sys.executable, "python"), (HERE, "bench"))
+        for path, name in names:
             text = text.replace(str(path), name)
         self.wrong.append(f"{where}: {text}")
         self.say(f"WRONG {where}: {text}")

@@ -45,9 +45,7 @@ def run(request):
         actions.append((os.POSIX_SPAWN_OPEN, number, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
     began, wall = time.perf_counter(), time.time()
     try:
-        child = os.posix_spawnp(
-            request["argv"][0], request["argv"], request["env"], file_actions=actions, setpgroup=0
-        )
+        child = os.posix_spawnp(request["argv"][0], request["argv"], request["env"], file_actions=actions, setpgroup=0)
     except OSError as error:
         return {"code": 127, "error": str(error)}
     timed_out = False

@@ -32,14 +32,18 @@ def run(setting):
         for number in range(1, setting.rounds + 1):
             folder = place / f"files{number}"
             folder.mkdir()
-            script = 'echo 0 > "$1/0"; i=1; while [ $i -le $2 ]; do cp "$1/$((i-1))" "$1/$i" || exit 1; i=$((i+1)); done'
+            script = (
+                'echo 0 > "$1/0"; i=1; while [ $i -le $2 ]; do cp "$1/$((i-1))" "$1/$i" || exit 1; i=$((i+1)); done'
+            )
             base = meter.run(Command(["sh", "-c", script, "sh", folder, CHAIN]))
             script = (
                 '"$1" run -q --step c0 --out o -- sh -c \'echo 0 > "$KALE_OUT_O"\' || exit 1; i=1; '
                 'while [ $i -le $2 ]; do "$1" run -q --step c$i --in "o=c$((i-1)):o" --out o -- '
                 'sh -c \'cp "$KALE_IN_O" "$KALE_OUT_O"\' || exit 1; i=$((i+1)); done'
             )
-            note(CHAINED, Command(["sh", "-c", script, "sh", agent, CHAIN], {**env, "KALE_RUN": f"chain{number}"}), base)
+            note(
+                CHAINED, Command(["sh", "-c", script, "sh", agent, CHAIN], {**env, "KALE_RUN": f"chain{number}"}), base
+            )
         setting.say("  startup measured")
     finally:
         setting.place.discard(place)

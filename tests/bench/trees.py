@@ -70,7 +70,11 @@ def plan(seed, scale):
     sizes = np.maximum(64, sizes * (BYTES * scale / sizes.sum())).astype(int)
     # 40 files a folder, three levels deep.
     return [
-        (f"part{n // 1600:02}/group{n // 200 % 8}/set{n // 40 % 5}/{n:05}.{TYPES[kind][0]}", *TYPES[kind][:2], int(size))
+        (
+            f"part{n // 1600:02}/group{n // 200 % 8}/set{n // 40 % 5}/{n:05}.{TYPES[kind][0]}",
+            *TYPES[kind][:2],
+            int(size),
+        )
         for n, (kind, size) in enumerate(zip(kinds, sizes))
     ]
 

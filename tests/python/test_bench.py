@@ -82,7 +82,9 @@ class Aims(unittest.TestCase):
         named = {"workload": "c", "op": "restore"}
         others = [sample(40, 1, peer=aims.CLIENTS[0], **named), sample(30, 1, peer=aims.CLIENTS[1], **named)]
         self.assertEqual(self.row([*others, sample(2, 1, peer=aims.BUCKET, **named)], what)[::2], ("15.00", "met"))
-        self.assertEqual(self.row([*others, sample(5, 1, peer=aims.BUCKET, **named)], what)[::2], ("6.00", "**not met**"))
+        self.assertEqual(
+            self.row([*others, sample(5, 1, peer=aims.BUCKET, **named)], what)[::2], ("6.00", "**not met**")
+        )
 
     def test_linear(self):
         def consumed(times):
@@ -129,7 +131,10 @@ class Report(unittest.TestCase):
     def test_tables_have_as_many_cells_as_columns(self):
         versions = [sample(1, 1, workload="d", op=op) for op in ("save", "restore", "again", "version 2", "version 4")]
         python = [sample(1, 1, workload="py-a", peer=peer, op="save") for peer in (aims.PLAIN, aims.PYTHON)]
-        others = [sample(1, 1, workload="startup", peer="true", op="run"), sample(1, 1, workload="f", op="few", count=12)]
+        others = [
+            sample(1, 1, workload="startup", peer="true", op="run"),
+            sample(1, 1, workload="f", op="few", count=12),
+        ]
         text = report.render({**self.about, "scale": 1}, [*versions, *python, *others], {}, [])
         tables, cells = 0, None
         for line in text.splitlines():
@@ -326,7 +331,9 @@ class WholeRun(unittest.TestCase):
         with tempfile.TemporaryDirectory() as work:
             argv = [sys.executable, "-m", "bench", "--agent", AGENT, "--work", work, "--workloads", "c"]
             argv += ["--peers", "cp,kale", "--rounds", "1", "--scale", "0.002"]
-            ended = subprocess.run(argv, cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True, timeout=300)
+            ended = subprocess.run(
+                argv, cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True, timeout=300
+            )
             self.assertEqual(ended.returncode, 0, ended.stderr)
             raw = json.loads(next(Path(work).glob("*.json")).read_text())
             self.assertEqual(
