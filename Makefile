@@ -12,8 +12,13 @@ VENV := target/venv
 PYTHON := $(VENV)/bin/python
 SKIPS := $(CURDIR)/target/skipped.txt
 STORE ?= target/demo/store
+BENCH_VENV := target/bench-venv
+SCALE ?= 1
+ROUNDS ?= 5
+WORKLOADS ?=
+PEERS ?=
 
-.PHONY: help build demo demo-containers test lint deny images clean-demo
+.PHONY: help build bench demo demo-containers test lint deny images clean-demo
 
 help: ## Show what there is to make.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +51,15 @@ test: build $(VENV)/.installed ## Run every test, and count what was skipped and
 	python_tests python3 -m unittest discover -s tests/python -p test_kale_agent.py; \
 	echo "skipped: $$(wc -l < $(SKIPS))"; cat $(SKIPS); \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+$(BENCH_VENV)/.installed: tests/bench/requirements.txt
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench: build $(BENCH_VENV)/.installed ## Measure beside cp and other programs; SCALE, ROUNDS, WORKLOADS, PEERS, INSTALL, PUBLISH.
+	PYTHONPATH=tests $(BENCH_VENV)/bin/python -m bench --agent $(BINARY) --scale $(SCALE) --rounds $(ROUNDS) \
+	  --workloads '$(WORKLOADS)' --peers '$(PEERS)' $(if $(INSTALL),--install) $(if $(PUBLISH),--publish)
 
 lint: ## Check format and lints; warnings are errors.
 	cargo fmt --all --check

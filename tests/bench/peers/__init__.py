@@ -1,0 +1,14 @@
+"""The peers, in the order in which a round runs them."""
+
+from .backup import Borg, Restic
+from .bucket import KaleAgentBucket, Rclone, S5cmd
+from .kale_agent import KaleAgent, KaleAgentRaw, KaleAgentStep
+from .metaflow import Metaflow
+from .plain import Cp, CpB3sum
+from .tar import TarZstd
+
+PEERS = (
+    *(Cp, CpB3sum, KaleAgent, KaleAgentRaw, KaleAgentStep),
+    *(TarZstd, Restic, Borg, Metaflow),
+    *(KaleAgentBucket, S5cmd, Rclone),
+)
