@@ -22,6 +22,7 @@ pub const ALIGNED_FROM: u64 = 64 << 10;
 pub const TAIL_BYTES: usize = 32;
 
 const TAIL_MAGIC: [u8; 8] = *b"KALEPEND";
+const ADOPTED_MAGIC: [u8; 8] = *b"KALEPADO";
 
 /// The head of a pack, at its first byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ impl Object for PackIndex {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let mut end = HEADER_BYTES as u64;
+        let mut end = 0;
         for IndexedFrame { frame, chunks } in &self.frames {
             frame.check()?;
             if frame.offset < end {
@@ -91,6 +92,9 @@ pub struct PackTail {
     pub index_offset: u64,
     /// Length of the index object, envelope included.
     pub index_bytes: u64,
+    /// Whether the pack began as a file of its own, which was adopted: then it has no head, and content may be at its
+    /// first byte.
+    pub adopted: bool,
 }
 
 impl PackTail {
@@ -101,18 +105,24 @@ impl PackTail {
         bytes[8..16].copy_from_slice(&self.index_bytes.to_le_bytes());
         let check = blake3::hash(&bytes[..16]);
         bytes[16..24].copy_from_slice(&check.as_bytes()[..8]);
-        bytes[24..].copy_from_slice(&TAIL_MAGIC);
+        bytes[24..].copy_from_slice(if self.adopted { &ADOPTED_MAGIC } else { &TAIL_MAGIC });
         bytes
     }
 
     /// Reads a tail, given the length of the whole pack; `None` where it is none.
     pub fn from_bytes(bytes: &[u8; TAIL_BYTES], pack_bytes: u64) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let tail = Self { index_offset: number(0)?, index_bytes: number(8)? };
+        let tail = Self { index_offset: number(0)?, index_bytes: number(8)?, adopted: bytes[24..] == ADOPTED_MAGIC };
         let ends_here = tail.index_offset.checked_add(tail.index_bytes)?.checked_add(TAIL_BYTES as u64)? == pack_bytes;
         let header = HEADER_BYTES as u64;
-        let sane = tail.index_offset >= header && (header..=limits::PACK_INDEX + header).contains(&tail.index_bytes);
+        let sane = tail.index_offset >= tail.content_from()
+            && (header..=limits::PACK_INDEX + header).contains(&tail.index_bytes);
         (tail.to_bytes() == *bytes && ends_here && sane).then_some(tail)
+    }
+
+    /// The first offset at which content can be.
+    pub const fn content_from(self) -> u64 {
+        if self.adopted { 0 } else { HEADER_BYTES as u64 }
     }
 }
 
@@ -128,13 +138,16 @@ pub fn place(end: u64, codec: Codec, raw_bytes: u64, file_offset: u64) -> u64 {
     end + (ALIGNMENT + want - end % ALIGNMENT) % ALIGNMENT
 }
 
-/// Reads the index object of a pack and checks that it is this pack's.
-pub fn read_index(object: &[u8], id: PackId) -> Result<PackIndex, ObjectError> {
+/// Reads the index object of a pack, to which its tail has led, and checks that it is this pack's.
+pub fn read_index(object: &[u8], id: PackId, tail: PackTail) -> Result<PackIndex, ObjectError> {
     let index = PackIndex::from_object(object)?;
-    if index.id == id {
-        Ok(index)
-    } else {
-        Err(ObjectError::Rule { kind: Kind::PackIndex, rule: "it belongs to another pack" })
+    let broken = |rule| Err(ObjectError::Rule { kind: Kind::PackIndex, rule });
+    if index.id != id {
+        return broken("it belongs to another pack");
+    }
+    match index.frames.first() {
+        Some(first) if first.frame.offset < tail.content_from() => broken("a frame begins within the pack's head"),
+        _ => Ok(index),
     }
 }
 
@@ -144,7 +157,12 @@ mod tests {
 
     #[test]
     fn tail_round_trip_and_refusals() {
-        let tail = PackTail { index_offset: 4096, index_bytes: 100 };
+        let begins_at = |index_offset, adopted| {
+            let tail = PackTail { index_offset, index_bytes: 100, adopted };
+            PackTail::from_bytes(&tail.to_bytes(), index_offset + 100 + 32) == Some(tail)
+        };
+        assert!(begins_at(64, false) && begins_at(64, true) && begins_at(0, true) && !begins_at(63, false));
+        let tail = PackTail { index_offset: 4096, index_bytes: 100, adopted: false };
         let bytes = tail.to_bytes();
         assert_eq!(PackTail::from_bytes(&bytes, 4096 + 100 + 32), Some(tail));
         assert_eq!(PackTail::from_bytes(&bytes, 4096 + 100 + 33), None);

@@ -63,7 +63,7 @@ fn pages_and_tails() {
     let golden = stored("page.bin", &page);
     assert_eq!(golden, page);
     assert_eq!(decode_page(&golden, 2).unwrap(), samples::nodes());
-    let tail = PackTail { index_offset: 80_200, index_bytes: 321 };
+    let tail = PackTail { index_offset: 80_200, index_bytes: 321, adopted: false };
     assert_eq!(stored("pack-tail.bin", &tail.to_bytes()), tail.to_bytes());
 }
 

@@ -132,7 +132,7 @@ impl Fixture {
         let frames = std::mem::take(&mut self.frames);
         let index = PackIndex { id, frames, extensions: Extensions::default() }.to_object();
         self.bytes.extend_from_slice(&index);
-        let tail = PackTail { index_offset, index_bytes: index.len() as u64 };
+        let tail = PackTail { index_offset, index_bytes: index.len() as u64, adopted: false };
         self.bytes.extend_from_slice(&tail.to_bytes());
         self.memory.create(&layout::pack(&id), &self.bytes).unwrap();
         self.begin();

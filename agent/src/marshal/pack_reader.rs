@@ -253,23 +253,24 @@ pub(crate) fn open_pack(transport: &dyn Transport, id: PackId) -> Result<PackInd
     let object = |source| StoreError::Object { store: store(), key: key.clone(), source };
     let stat = transport.stat(&key)?.ok_or_else(|| StoreError::NotFound { store: store(), key: key.clone() })?;
 
-    let mut head = vec![0; HEADER_BYTES];
-    transport.read_at(&key, 0, &mut head)?;
-    let header = envelope::parse_header(&head, Kind::Pack).map_err(|error| object(error.into()))?;
-    head.resize(HEADER_BYTES + header.stored_bytes as usize, 0);
-    transport.read_at(&key, HEADER_BYTES as u64, &mut head[HEADER_BYTES..])?;
-    if PackHead::from_object(&head).map_err(object)?.id != id {
-        return Err(object(ObjectError::Rule { kind: Kind::Pack, rule: "it belongs to another pack" }).into());
-    }
-
     let unfinished = || object(ObjectError::Rule { kind: Kind::Pack, rule: "it has no tail" });
     let tail_offset = stat.bytes.checked_sub(TAIL_BYTES as u64).ok_or_else(unfinished)?;
     let mut tail = [0; TAIL_BYTES];
     transport.read_at(&key, tail_offset, &mut tail)?;
     let tail = PackTail::from_bytes(&tail, stat.bytes).ok_or_else(unfinished)?;
+    if !tail.adopted {
+        let mut head = vec![0; HEADER_BYTES];
+        transport.read_at(&key, 0, &mut head)?;
+        let header = envelope::parse_header(&head, Kind::Pack).map_err(|error| object(error.into()))?;
+        head.resize(HEADER_BYTES + header.stored_bytes as usize, 0);
+        transport.read_at(&key, HEADER_BYTES as u64, &mut head[HEADER_BYTES..])?;
+        if PackHead::from_object(&head).map_err(object)?.id != id {
+            return Err(object(ObjectError::Rule { kind: Kind::Pack, rule: "it belongs to another pack" }).into());
+        }
+    }
     let mut index = vec![0; tail.index_bytes as usize];
     transport.read_at(&key, tail.index_offset, &mut index)?;
-    Ok(read_index(&index, id).map_err(object)?)
+    Ok(read_index(&index, id, tail).map_err(object)?)
 }
 
 /// Reads a small object that lies in one frame of its own, such as a manifest page, and checks its digest.

@@ -166,10 +166,7 @@ impl<'a> PackWriter<'a> {
                 || (!goes_on && open.end >= CLOSE_AT)
         });
         if full && let Some(closed) = self.close()? {
-            if self.publishing.len() >= PUBLISHING {
-                self.settle()?;
-            }
-            self.publishing.push_back(closed.publish());
+            self.publish(closed)?;
         }
         let open = match self.open.take() {
             Some(open) => open,
@@ -180,12 +177,29 @@ impl<'a> PackWriter<'a> {
 
     /// Writes the end of the open pack.
     fn close(&mut self) -> Result<Option<Closed>, MarshalError> {
-        let Some(OpenPack { id, mut object, end, frames, .. }) = self.open.take() else { return Ok(None) };
-        let index = PackIndex { id, frames, extensions: Extensions::default() }.to_object();
-        let tail = PackTail { index_offset: end, index_bytes: index.len() as u64 }.to_bytes();
-        object.write(&index)?;
-        object.write(&tail)?;
-        Ok(Some(Closed { id, bytes: end + (index.len() + tail.len()) as u64, object }))
+        let Some(OpenPack { id, object, end, frames, .. }) = self.open.take() else { return Ok(None) };
+        Closed::end(id, object, end, frames, false).map(Some)
+    }
+
+    /// Makes a pack of a file that was taken into the store with all that is in it.
+    pub(crate) fn adopt(
+        &mut self,
+        id: PackId,
+        object: Box<dyn ObjectWriter>,
+        bytes: u64,
+        frames: Vec<IndexedFrame>,
+    ) -> Result<(), MarshalError> {
+        let closed = Closed::end(id, object, bytes, frames, true)?;
+        self.publish(closed)
+    }
+
+    /// Publishes on a thread of its own, after the one before the last.
+    fn publish(&mut self, closed: Closed) -> Result<(), MarshalError> {
+        if self.publishing.len() >= PUBLISHING {
+            self.settle()?;
+        }
+        self.publishing.push_back(closed.publish());
+        Ok(())
     }
 
     fn settle_all(&mut self) -> Result<(), MarshalError> {
@@ -226,20 +240,41 @@ struct Closed {
 }
 
 impl Closed {
+    /// Appends index and tail.
+    fn end(
+        id: PackId,
+        mut object: Box<dyn ObjectWriter>,
+        end: u64,
+        frames: Vec<IndexedFrame>,
+        adopted: bool,
+    ) -> Result<Self, MarshalError> {
+        let index = PackIndex { id, frames, extensions: Extensions::default() }.to_object();
+        let tail = PackTail { index_offset: end, index_bytes: index.len() as u64, adopted }.to_bytes();
+        object.write(&index)?;
+        object.write(&tail)?;
+        Ok(Self { id, bytes: end + (index.len() + tail.len()) as u64, object })
+    }
+
     fn publish(self) -> Publishing {
         let Self { id, bytes, object } = self;
         Publishing { id, bytes, published: thread::spawn(move || object.publish()) }
     }
 }
 
+/// An id that no other pack has.
+pub(crate) fn new_id(transport: &dyn Transport) -> Result<PackId, StoreError> {
+    let mut id = PackId([0; 16]);
+    getrandom::fill(&mut id.0).map_err(|error| StoreError::Io {
+        action: "draw an id for a pack of",
+        place: transport.location().to_owned(),
+        source: error.raw_os_error().map_or(io::ErrorKind::Unsupported.into(), io::Error::from_raw_os_error),
+    })?;
+    Ok(id)
+}
+
 impl OpenPack {
     fn begin(transport: &dyn Transport) -> Result<Self, MarshalError> {
-        let mut id = PackId([0; 16]);
-        getrandom::fill(&mut id.0).map_err(|error| StoreError::Io {
-            action: "draw an id for a pack of",
-            place: transport.location().to_owned(),
-            source: error.raw_os_error().map_or(io::ErrorKind::Unsupported.into(), io::Error::from_raw_os_error),
-        })?;
+        let id = new_id(transport)?;
         let mut object = transport.writer(&layout::pack(&id))?;
         let head = PackHead { id, extensions: Extensions::default() }.to_object();
         object.write(&head)?;
@@ -279,7 +314,7 @@ mod tests {
         let tail = object[object.len() - pack::TAIL_BYTES..].try_into().unwrap();
         let tail = PackTail::from_bytes(&tail, object.len() as u64).unwrap();
         let index = &object[tail.index_offset as usize..][..tail.index_bytes as usize];
-        let index = pack::read_index(index, stats.packs[0]).unwrap();
+        let index = pack::read_index(index, stats.packs[0], tail).unwrap();
         assert_eq!(index.frames.len(), 3);
         for IndexedFrame { frame, chunks } in &index.frames {
             let mut at = frame.offset as usize;

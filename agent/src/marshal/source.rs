@@ -15,7 +15,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::FileExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -28,6 +28,9 @@ const PART_FOLDER_MODE: u16 = 0o755;
 pub enum Source {
     /// A file or a folder. A symbolic link here is followed, since an output's path may be one; none below it is.
     Path(PathBuf),
+    /// The same, of which nobody needs what is there afterwards: long files in it may be moved into the store instead of
+    /// being copied.
+    Own(PathBuf),
     /// Regular files (memory files, too) under paths: one at the root is a file, else they make a tree. They are read
     /// from their first byte, whatever their position; all have mode 0644, and the folders above them 0755.
     Parts(Vec<(ArtifactPath, File)>),
@@ -40,6 +43,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Own(path) => f.debug_tuple("Own").field(path).finish(),
             Self::Parts(parts) => f.debug_list().entries(parts.iter().map(|(path, _)| path)).finish(),
             Self::Reader(_) => f.write_str("Reader"),
         }
@@ -58,6 +62,14 @@ impl Entries {
         match self {
             Self::Walk(walk) => walk.next(),
             Self::Parts(parts) => Ok(parts.pop_front()),
+        }
+    }
+
+    /// Tells that the store took the file that was visited last.
+    pub(crate) fn renew(&mut self) -> Result<(), MarshalError> {
+        match self {
+            Self::Walk(walk) => walk.renew(),
+            Self::Parts(_) => Ok(()),
         }
     }
 
@@ -135,6 +147,11 @@ impl Regular {
     /// Its length.
     pub(crate) fn bytes(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The file, for reading its tables.

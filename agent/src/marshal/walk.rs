@@ -166,6 +166,16 @@ impl Walk {
         Ok(Found::File(File::from(file), opened))
     }
 
+    /// Sees the folder that is being walked as it is now: a file of it was taken out on purpose.
+    pub(crate) fn renew(&mut self) -> Result<(), MarshalError> {
+        let (Some(folder), Some(level)) = (&self.open, self.levels.last()) else { return Ok(()) };
+        let stat = fstat(folder).map_err(|errno| self.failed("look at", &level.path, errno))?;
+        if let Some(level) = self.levels.last_mut() {
+            level.stat = stat;
+        }
+        Ok(())
+    }
+
     fn enter(&mut self, path: ArtifactPath, folder: OwnedFd, seen: &FileStat) -> Result<(), MarshalError> {
         let stat = fstat(&folder).map_err(|errno| self.failed("look at", &path, errno))?;
         if identity(&stat) != identity(seen) {

@@ -10,6 +10,8 @@ pub(super) fn outputs(session: &Session, dir: &StepDir) -> Result<(), StepError>
     let mut missing = Vec::new();
     for output in &session.work.outputs {
         let path = output.path.clone().unwrap_or_else(|| dir.output(&output.name));
+        // What lies in the agent's own folder is removed when the step has ended.
+        let source = if output.path.is_some() { Source::Path(path.clone()) } else { Source::Own(path.clone()) };
         let saved = session.has(&output.name);
         match (fs::symlink_metadata(&path), saved) {
             (Ok(_), true) => {
@@ -18,7 +20,7 @@ pub(super) fn outputs(session: &Session, dir: &StepDir) -> Result<(), StepError>
             }
             (Ok(_), false) => {
                 session.monitor.begin(Phase::Save, output.name.as_str(), None);
-                let stored = session.save(&output.name, Source::Path(path), None, None);
+                let stored = session.save(&output.name, source, None, None);
                 session.monitor.end();
                 stored.map_err(StepError::marshal(format!("cannot store output {}", output.name)))?;
             }

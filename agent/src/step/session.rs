@@ -106,7 +106,7 @@ impl Session {
     ) -> Result<OutputRecord, MarshalError> {
         let mut state = self.lock();
         let format = format.or_else(|| match &source {
-            Source::Path(path) => look::format_of_file(path).map(str::to_owned),
+            Source::Path(path) | Source::Own(path) => look::format_of_file(path).map(str::to_owned),
             Source::Parts(_) | Source::Reader(_) => None,
         });
         let options = SaveOptions { shape, format, compress: self.work.compress, threads: self.work.threads };

@@ -3,12 +3,13 @@
 //! Operations are the calls that change the medium, numbered from 0 in the order in which they begin: create, replace,
 //! remove, remove_folder, the start of a writer, each of its writes and its publication. Reads are none.
 
-use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport};
 use kale_protocol::layout::Key;
 use nix::errno::Errno;
 use std::{
+    fs::File,
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -165,6 +166,11 @@ impl Transport for Faulty {
         Ok(Box::new(FaultyWriter { inner: Some(inner), place: self.place(key), plan: self.plan.clone() }))
     }
 
+    fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
+        let inner = self.inner.adopt(file, path)?;
+        Ok(inner.map(|inner| Box::new(FaultyAdoption { inner, faulty: self.clone() }) as Box<dyn Adoption>))
+    }
+
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError> {
         self.look("list", folder, || self.inner.list(folder))
     }
@@ -179,6 +185,20 @@ impl Transport for Faulty {
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.inner.local_path(key)
+    }
+}
+
+struct FaultyAdoption {
+    inner: Box<dyn Adoption>,
+    faulty: Faulty,
+}
+
+impl Adoption for FaultyAdoption {
+    fn take(&self, key: &Key) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        let Self { inner, faulty } = self;
+        let Some(inner) = faulty.change("create", key, || inner.take(key))? else { return Ok(None) };
+        let (place, plan) = (faulty.place(key), faulty.plan.clone());
+        Ok(Some(Box::new(FaultyWriter { inner: Some(inner), place, plan })))
     }
 }
 

@@ -27,7 +27,7 @@ pub use memory::Memory;
 pub use open::Store;
 pub use recording::{Call, Recording, Verb};
 pub use resolve::ResolveError;
-pub use transport::{Created, Entry, ObjectWriter, Stat, Transport};
+pub use transport::{Adoption, Created, Entry, ObjectWriter, Stat, Transport};
 pub use volume::{Sync, Volume};
 
 /// Random bytes from the system.

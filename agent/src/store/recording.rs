@@ -1,9 +1,10 @@
 //! A double that writes down every call: cost is behaviour, and tests assert it.
 
-use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport};
 use kale_protocol::layout::Key;
 use std::{
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,6 +23,8 @@ pub enum Verb {
     Replace,
     /// [`Transport::writer`].
     Writer,
+    /// [`Adoption::take`].
+    Take,
     /// [`ObjectWriter::write`].
     Write,
     /// [`ObjectWriter::publish`].
@@ -127,6 +130,11 @@ impl Transport for Recording {
         Ok(Box::new(RecordingWriter { inner, key: key.clone(), calls: self.calls.clone() }))
     }
 
+    fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
+        let inner = self.inner.adopt(file, path)?;
+        Ok(inner.map(|inner| Box::new(RecordingAdoption { inner, calls: self.calls.clone() }) as Box<dyn Adoption>))
+    }
+
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError> {
         self.calls.add(Verb::List, folder, 0);
         self.inner.list(folder)
@@ -145,6 +153,19 @@ impl Transport for Recording {
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.calls.add(Verb::LocalPath, key, 0);
         self.inner.local_path(key)
+    }
+}
+
+struct RecordingAdoption {
+    inner: Box<dyn Adoption>,
+    calls: Calls,
+}
+
+impl Adoption for RecordingAdoption {
+    fn take(&self, key: &Key) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        self.calls.add(Verb::Take, key, 0);
+        let Some(inner) = self.inner.take(key)? else { return Ok(None) };
+        Ok(Some(Box::new(RecordingWriter { inner: Some(inner), key: key.clone(), calls: self.calls.clone() })))
     }
 }
 

@@ -7,7 +7,11 @@
 
 use super::StoreError;
 use kale_protocol::layout::Key;
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 /// A medium that holds objects under keys.
 ///
@@ -48,8 +52,25 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// never removed.
     fn remove_folder(&self, folder: &Key) -> Result<(), StoreError>;
 
+    /// Whether a file can become an object without being written again: it lies on the medium's own file system, it is
+    /// nobody else's, it has no other name, and no process can write to it. `None` where that is not so, or not sure.
+    ///
+    /// As long as the answer is kept, the file is watched: see [`Adoption::take`].
+    fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
+        let _ = (file, path);
+        Ok(None)
+    }
+
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
+}
+
+/// A file that may become an object; dropping it changes nothing.
+pub trait Adoption: Send {
+    /// Takes the file from its path, as the beginning of an object that is appended to and published like any other;
+    /// dropping it gives the file back. `None`, and nothing taken, where somebody has opened the file for writing since
+    /// it was found fit, or another file is at the path.
+    fn take(&self, key: &Key) -> Result<Option<Box<dyn ObjectWriter>>, StoreError>;
 }
 
 /// A long object that is being written; dropping it discards it.

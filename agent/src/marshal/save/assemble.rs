@@ -9,6 +9,7 @@ use super::{
         segment::Format,
     },
     SaveOptions, Saved,
+    adopt::Adoptable,
     feed::{Buffer, Entry, Item},
     work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
 };
@@ -56,10 +57,12 @@ pub(super) struct Assembler<'a> {
 }
 
 /// The large file that is being written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct RawFile {
     bytes: u64,
     fragments: u64,
+    /// Set while it is only hashed, since the store may take it as it is.
+    adopt: Option<Adoptable>,
     /// Where its last chunk ended, if that lies as it is in a pack.
     last: Option<Spot>,
 }
@@ -92,22 +95,40 @@ impl<'a> Assembler<'a> {
                     let Some(batch) = batch.map(|batch| batch.recv()).transpose().ok() else { break };
                     self.group(entries, batch, only)?;
                 }
-                Item::Begin { path, mode, modified_ns, sparse } => {
-                    self.file = RawFile::default();
+                Item::Begin { path, mode, modified_ns, sparse, adopt } => {
+                    self.file = RawFile { adopt, ..RawFile::default() };
                     self.manifest.begin_file(path, mode, modified_ns, sparse);
                 }
                 Item::Batch(batch) => {
                     let Ok(batch) = batch.recv() else { break };
-                    self.batch(batch)?;
+                    match &mut self.file.adopt {
+                        Some(adopt) => {
+                            let bytes = adopt.remember(&batch.chunks);
+                            self.monitor.advance(bytes);
+                            self.give_back(Some(batch));
+                        }
+                        None => self.batch(batch)?,
+                    }
                 }
                 Item::Hole { count, chunk_bytes } => {
                     let chunk = Chunk { bytes: chunk_bytes, digest: zeros_digest(chunk_bytes) };
                     (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;
                     self.monitor.advance(count * u64::from(chunk_bytes));
                 }
-                Item::End(file) => {
+                Item::End { file, settled } => {
+                    let adopted = match self.file.adopt.take() {
+                        Some(adopt) => self.settle(&adopt)?,
+                        None => false,
+                    };
+                    if let Some(settled) = settled {
+                        // A reader that has ended does not ask.
+                        let _ = settled.send(());
+                    }
                     self.end_file()?;
-                    file.map_or(Ok(()), |file| file.check_unchanged())?;
+                    // What was taken was looked at before, and has changed its name since.
+                    if !adopted && let Some(file) = file {
+                        file.check_unchanged()?;
+                    }
                 }
                 Item::Done { shape, format } => return Ok(Outline { shape, format }),
             }
@@ -192,7 +213,7 @@ impl<'a> Assembler<'a> {
             }
         } else {
             for chunk in &batch.chunks {
-                let place = self.raw_chunk(chunk, &batch)?;
+                let place = self.raw_chunk(chunk, batch.policy, || Ok(chunk.of(&batch.buffer)))?;
                 self.file_chunk(chunk.chunk, place)?;
             }
         }
@@ -201,7 +222,13 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    fn raw_chunk(&mut self, hashed: &HashedChunk, batch: &Hashed) -> Result<Place, MarshalError> {
+    /// The next chunk of a file that is stored as it is; its content is asked for only where it has to be written.
+    fn raw_chunk<'b>(
+        &mut self,
+        hashed: &HashedChunk,
+        policy: Policy,
+        content: impl FnOnce() -> Result<&'b [u8], MarshalError>,
+    ) -> Result<Place, MarshalError> {
         let HashedChunk { chunk, zeros, .. } = *hashed;
         let file_offset = self.file.bytes;
         self.file.bytes += u64::from(chunk.bytes);
@@ -210,12 +237,11 @@ impl<'a> Assembler<'a> {
             return Ok(Place::Zeros);
         }
         let known = self.place(&chunk.digest);
-        let known = known.filter(|place| self.file.takes(place, batch.policy));
+        let known = known.filter(|place| self.file.takes(place, policy));
         let place = match known {
             Some(place) => place,
             None => {
-                let Spot { pack, offset } =
-                    self.packs.raw(chunk, hashed.of(&batch.buffer), file_offset, self.file.last)?;
+                let Spot { pack, offset } = self.packs.raw(chunk, content()?, file_offset, self.file.last)?;
                 self.own.add_raw(chunk.digest, pack, offset);
                 ChunkPlace::Raw { pack, offset }
             }
@@ -276,6 +302,31 @@ impl<'a> Assembler<'a> {
             Codec::Zstd => ChunkPlace::Framed { pack, frame, start },
         };
         Ok(starts.into_iter().map(|(digest, start)| (digest, place(start))).collect())
+    }
+
+    /// Decides on a file that was only hashed: taken as it is, or copied after all. Says whether it was taken.
+    fn settle(&mut self, adopt: &Adoptable) -> Result<bool, MarshalError> {
+        let is_new = |chunk: &HashedChunk| !chunk.zeros && self.place(&chunk.chunk.digest).is_none();
+        if adopt.is_mostly(is_new)
+            && let Some(pack) = adopt.take(self.transport, &mut self.packs)?
+        {
+            for &HashedChunk { chunk, start, zeros } in adopt.chunks() {
+                let offset = start as u64;
+                if zeros {
+                    self.file_chunk(chunk, Place::Zeros)?;
+                } else {
+                    self.own.add_raw(chunk.digest, pack, offset);
+                    self.file_chunk(chunk, Place::Pack(ChunkPlace::Raw { pack, offset }))?;
+                }
+            }
+            return Ok(true);
+        }
+        let mut buffer = Buffer::new();
+        for hashed in adopt.chunks() {
+            let place = self.raw_chunk(hashed, Policy::Raw, || adopt.read(hashed, &mut buffer.bytes))?;
+            self.file_chunk(hashed.chunk, place)?;
+        }
+        Ok(false)
     }
 
     fn place(&self, chunk: &Digest) -> Option<ChunkPlace> {

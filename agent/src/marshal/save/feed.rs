@@ -10,9 +10,11 @@ use super::{
         walk::{Found, Visited},
     },
     Compress, LEVEL, SaveOptions,
+    adopt::{self, Adoptable},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Policy},
 };
+use crate::store::Transport;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use kale_protocol::{
     manifest::{Node, Shape, What},
@@ -95,13 +97,14 @@ pub(super) enum Item {
         only: bool,
     },
     /// A large file begins.
-    Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool },
+    Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
     /// Its next chunks.
     Batch(Receiver<Hashed>),
     /// Its next chunks, of zeros, from a hole.
     Hole { count: u64, chunk_bytes: u32 },
-    /// It ends; a file that the workers have read has to be the one that it was.
-    End(Option<Arc<Regular>>),
+    /// It ends; a file that the workers have read has to be the one that it was. Where the store may take it, whoever
+    /// walks on wants to know when that is done or not.
+    End { file: Option<Arc<Regular>>, settled: Option<Sender<()>> },
     /// All was read.
     Done { shape: Shape, format: Option<Format> },
 }
@@ -128,12 +131,16 @@ impl From<MarshalError> for Stop {
 }
 
 /// Reads a source and sends it on.
-pub(super) struct Feeder {
+pub(super) struct Feeder<'t> {
     items: Sender<Item>,
     jobs: Sender<Job>,
     buffers: Buffers,
     open_files: Arc<()>,
     compress: Compress,
+    /// The medium, where it may adopt what is fed.
+    adopter: Option<&'t dyn Transport>,
+    /// Set after a file that the store may take.
+    settling: Option<Receiver<()>>,
     group: Group,
     /// A buffer that was taken and not needed; there are only so many, and a lost one would be waited for.
     spare: Option<Buffer>,
@@ -151,10 +158,16 @@ struct Group {
     left: Vec<Left>,
 }
 
-impl Feeder {
-    pub(super) fn new(items: Sender<Item>, jobs: Sender<Job>, buffers: Buffers, options: &SaveOptions) -> Self {
+impl<'t> Feeder<'t> {
+    pub(super) fn new(
+        items: Sender<Item>,
+        jobs: Sender<Job>,
+        buffers: Buffers,
+        options: &SaveOptions,
+        adopter: Option<&'t dyn Transport>,
+    ) -> Self {
         let (compress, group, open_files) = (options.compress, Group::default(), Arc::new(()));
-        Self { items, jobs, buffers, open_files, compress, group, spare: None, sent: false }
+        Self { items, jobs, buffers, open_files, compress, adopter, settling: None, group, spare: None, sent: false }
     }
 
     /// Feeds all of it. An assembler that takes no more is no error here: it has its own.
@@ -194,6 +207,10 @@ impl Feeder {
                 Found::File(file, stat) => {
                     let meta = Meta { path, mode, modified_ns };
                     let found = self.regular(Regular::new(file, local, stat), meta, is_root)?;
+                    if let Some(settled) = self.settling.take() {
+                        settled.recv().map_err(|_| Stop::Gone)?;
+                        entries.renew()?;
+                    }
                     if is_root {
                         format = found;
                     }
@@ -218,19 +235,30 @@ impl Feeder {
             self.small(meta, file, sparse)?;
             return Ok(format);
         }
-        self.begin(meta, sparse)?;
         let segments = segment::split(file.file(), bytes);
         let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
+        let policies: Result<Vec<_>, _> =
+            segments.segments.iter().map(|segment| self.policy(&file, segment, typed)).collect();
+        let policies = policies?;
         let file = Arc::new(file);
-        for segment in &segments.segments {
-            let policy = self.policy(&file, segment, typed)?;
+        let adopt = match self.adopter {
+            Some(adopter) if policies.iter().all(|policy| *policy == Policy::Raw) => adopt::watch(adopter, &file)?,
+            _ => None,
+        };
+        let settled = adopt.is_some().then(|| {
+            let (settled, settling) = bounded(1);
+            self.settling = Some(settling);
+            settled
+        });
+        self.begin(meta, sparse, adopt)?;
+        for (segment, policy) in segments.segments.iter().zip(policies) {
             if segment.rule == Rule::Fixed && !sparse {
                 self.parts(&file, *segment, policy)?;
             } else {
                 self.cut(&mut Holed::new(&file), *segment, policy)?;
             }
         }
-        self.send(Item::End(Some(file)))?;
+        self.send(Item::End { file: Some(file), settled })?;
         Ok(segments.format)
     }
 
@@ -257,19 +285,19 @@ impl Feeder {
         } else if known.is_some() {
             self.regular(spool(&head, &mut reader)?, meta, true)?
         } else {
-            self.begin(meta, false)?;
+            self.begin(meta, false, None)?;
             let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Content };
             self.cut(&mut Stream { head: &head, reader }, segment, self.blind_policy())?;
-            self.send(Item::End(None))?;
+            self.send(Item::End { file: None, settled: None })?;
             None
         };
         self.done(Shape::File, format)
     }
 
-    fn begin(&mut self, meta: Meta, sparse: bool) -> Result<(), Stop> {
+    fn begin(&mut self, meta: Meta, sparse: bool, adopt: Option<Adoptable>) -> Result<(), Stop> {
         self.send_group(false)?;
         let Meta { path, mode, modified_ns } = meta;
-        self.send(Item::Begin { path, mode, modified_ns, sparse })
+        self.send(Item::Begin { path, mode, modified_ns, sparse, adopt })
     }
 
     /// Cuts a segment and sends its chunks in batches.

@@ -7,6 +7,7 @@
 //! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
 //! the number of threads either.
 
+mod adopt;
 mod assemble;
 mod content;
 mod feed;
@@ -103,8 +104,9 @@ pub fn save(
     options: &SaveOptions,
     monitor: &dyn Monitor,
 ) -> Result<Saved, MarshalError> {
+    let own = matches!(source, Source::Own(_));
     let input = match source {
-        Source::Path(path) => Input::Entries(Entries::Walk(Box::new(Walk::open(&path)?))),
+        Source::Path(path) | Source::Own(path) => Input::Entries(Entries::Walk(Box::new(Walk::open(&path)?))),
         Source::Parts(parts) => Input::Entries(Entries::of_parts(parts)?),
         Source::Reader(reader) => Input::Stream(reader),
     };
@@ -117,7 +119,8 @@ pub fn save(
     let (assembler, assembled) = thread::scope(|scope| {
         // Made in here: when it is dropped, by a panic, too, nothing waits for it any more.
         let mut assembler = Assembler::new(transport, known, give_back, monitor);
-        let reader = scope.spawn(move || Feeder::new(items, jobs, buffers, options).feed(input));
+        let reader =
+            scope.spawn(move || Feeder::new(items, jobs, buffers, options, own.then_some(transport)).feed(input));
         let work = || {
             let queue = queue.clone();
             scope.spawn(move || work::work(&queue, known))

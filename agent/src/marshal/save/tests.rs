@@ -1,5 +1,6 @@
 //! Tests of whole saves into memory, read back by a reader of their own.
 
+mod adopted;
 mod failures;
 mod trees;
 

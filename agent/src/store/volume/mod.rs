@@ -3,6 +3,7 @@
 //! Made for close-to-open consistency and nothing more: nothing that was published is ever renamed over or written
 //! to, and publication is `link(2)`, which fails where the name is taken. `docs/crash-safety.md` has the whole order.
 
+mod adopt;
 mod files;
 mod heal;
 mod publish;
@@ -13,7 +14,7 @@ mod tests;
 mod write_behind;
 mod writer;
 
-use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport, location};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport, location};
 pub use root::Sync;
 
 use files::Files;
@@ -210,6 +211,10 @@ impl Transport for Volume {
 
     fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>, StoreError> {
         Ok(Box::new(VolumeWriter::begin(&self.root, self.path(key))?))
+    }
+
+    fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
+        adopt::watch(&self.root, file, path)
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError> {

@@ -8,6 +8,7 @@ use super::{
     failed, heal,
     root::Root,
 };
+use nix::sys::stat::FileStat;
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
@@ -30,24 +31,47 @@ pub(super) struct Temporary {
     path: PathBuf,
     file: Option<File>,
     root: Root,
+    /// Where it came from, if it was not made here.
+    origin: Option<Origin>,
+}
+
+/// What a file was before it was taken.
+#[derive(Debug)]
+struct Origin {
+    path: PathBuf,
+    bytes: u64,
+    mode: u32,
 }
 
 impl Temporary {
     /// Creates the file, and the folders of its target, durably.
     pub(super) fn beside(root: &Root, target: &Path) -> Result<Self, StoreError> {
-        let folder = target.parent().unwrap_or(root);
-        let random: [u8; 12] = super::super::random()?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = folder.join(format!("{TEMPORARY}{name}"));
+        let path = temporary_name(root, target)?;
         let create = || OpenOptions::new().write(true).create_new(true).mode(WRITABLE).open(&path);
-        let file = match create() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                folders(root, folder)?;
-                create()
-            }
-            other => other,
-        };
-        Ok(Self { file: Some(file.map_err(failed("create", &path))?), path, root: root.clone() })
+        let file = in_folder(root, &path, create)?.map_err(failed("create", &path))?;
+        Ok(Self { file: Some(file), path, root: root.clone(), origin: None })
+    }
+
+    /// Takes a file of the same file system from its path, if it is still there, to be given back when dropped.
+    pub(super) fn take(root: &Root, target: &Path, from: &Path, found: &FileStat) -> Result<Option<Self>, StoreError> {
+        let path = temporary_name(root, target)?;
+        match in_folder(root, &path, || rename_if_absent(from, &path))? {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EXDEV | libc::ENOENT)) => return Ok(None),
+            other => other.map_err(failed("take", from))?,
+        }
+        let mode = found.st_mode & 0o7777;
+        let origin = Origin { path: from.to_owned(), bytes: u64::try_from(found.st_size).unwrap_or(0), mode };
+        let taken = Self { file: None, path, root: root.clone(), origin: Some(origin) };
+        let now = fs::symlink_metadata(&taken.path).map_err(failed("look at", &taken.path))?;
+        Ok((now.ino() == found.st_ino && now.dev() == found.st_dev).then_some(taken))
+    }
+
+    /// Opens what was taken, to append to it.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        let writable = fs::set_permissions(&self.path, Permissions::from_mode(WRITABLE));
+        writable.map_err(failed("set the mode of", &self.path))?;
+        self.file = Some(OpenOptions::new().append(true).open(&self.path).map_err(failed("open", &self.path))?);
+        Ok(())
     }
 
     /// The root that it is below.
@@ -89,6 +113,7 @@ impl Temporary {
             }
         }
         let root = self.root.clone();
+        self.origin = None;
         drop(self);
         root.sync_folder(target)?;
         Ok(Created::New)
@@ -115,10 +140,44 @@ impl Temporary {
     }
 }
 
+impl Temporary {
+    /// Whatever cannot be done leaves the file under its temporary name, hidden and whole.
+    fn give_back(&mut self, origin: &Origin) {
+        let file = self.file.take().map_or_else(|| OpenOptions::new().write(true).open(&self.path), Ok);
+        if let Ok(file) = file
+            && file.metadata().is_ok_and(|found| found.len() > origin.bytes)
+        {
+            drop(file.set_len(origin.bytes));
+        }
+        drop(fs::set_permissions(&self.path, Permissions::from_mode(origin.mode)));
+        drop(rename_if_absent(&self.path, &origin.path));
+    }
+}
+
 impl Drop for Temporary {
     fn drop(&mut self) {
         // What cannot be removed is hidden from listings.
-        let _ = fs::remove_file(&self.path);
+        match self.origin.take() {
+            None => drop(fs::remove_file(&self.path)),
+            Some(origin) => self.give_back(&origin),
+        }
+    }
+}
+
+fn temporary_name(root: &Root, target: &Path) -> Result<PathBuf, StoreError> {
+    let random: [u8; 12] = super::super::random()?;
+    let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(target.parent().unwrap_or(root).join(format!("{TEMPORARY}{name}")))
+}
+
+/// Makes something in a folder, and the folder before where it is not there yet.
+fn in_folder<T>(root: &Root, path: &Path, make: impl Fn() -> io::Result<T>) -> Result<io::Result<T>, StoreError> {
+    match (make(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            folders(root, folder)?;
+            Ok(make())
+        }
+        (made, _) => Ok(made),
     }
 }
 

@@ -19,8 +19,12 @@ pub(super) struct VolumeWriter {
 
 impl VolumeWriter {
     pub(super) fn begin(root: &Root, target: PathBuf) -> Result<Self, StoreError> {
-        let temporary = Temporary::beside(root, &target)?;
-        Ok(Self { behind: WriteBehind::default(), temporary, target })
+        Ok(Self::of(Temporary::beside(root, &target)?, target))
+    }
+
+    /// An object of which the beginning is written.
+    pub(super) fn of(temporary: Temporary, target: PathBuf) -> Self {
+        Self { behind: WriteBehind::default(), temporary, target }
     }
 }
 
