@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import hashlib
 import importlib
+import itertools
 import json
 import math
 import os
@@ -102,12 +103,16 @@ class StandIn:
             shape = "tree" if source.is_dir() else "file"
         else:
             names = asked["from"]["parts"]
-            assert len(names) == len(files)
-            for name, file in zip(names, files):
-                assert os.lseek(file, 0, os.SEEK_CUR) == 0, "not rewound"
+            stripes = asked.get("stripes", [1] * len(names))
+            assert len(names) == len(stripes) and sum(stripes) == len(files)
+            left = iter(files)
+            for name, count in zip(names, stripes):
                 target = place / name if name else place
                 target.parent.mkdir(exist_ok=True)
-                content = os.pread(file, os.fstat(file).st_size, 0)
+                content = b""
+                for file in itertools.islice(left, count):
+                    assert os.lseek(file, 0, os.SEEK_CUR) == 0, "not rewound"
+                    content += os.pread(file, os.fstat(file).st_size, 0)
                 hashed.update(content)
                 target.write_bytes(content)
             shape = "value" if asked["value"] else "file"
@@ -783,6 +788,113 @@ class EndToEnd(unittest.TestCase):
             "config=a:config",
         )
         self.assertEqual(told, "{'rate': 0.5, 'layers': [1, 2]} é (1, {2})\n100000 ['config']\n192\n")
+
+    def fails_with(self, status, name, code, *words, environment=()):
+        with mock.patch.dict(self.environment, dict(environment)):
+            done = self.agent("run", "--step", name, *words, "--", sys.executable, "-c", textwrap.dedent(code), check=False)
+        told = done.stderr.decode()
+        self.assertEqual(done.returncode, status, told)
+        self.assertNotEqual(self.agent("ls", f"{name}:", check=False).returncode, 0, "something was committed")
+        return told
+
+    def test_a_save_is_stored_while_the_step_goes_on(self):
+        told = self.step(
+            "a",
+            """
+            import kale_agent, re
+            content = bytearray(b"first" * 10_000_000)
+            class Big:
+                def __init__(self, content): self.content = content
+                def __reduce_ex__(self, protocol):
+                    import pickle
+                    return bytearray, (pickle.PickleBuffer(self.content),)
+            saved = kale_agent.save("big", Big(content))
+            print("waits" if saved._digest else "taken")
+            content[:] = bytes(len(content))
+            for number in range(20):
+                last = kale_agent.save("small", number)
+            print(bool(re.fullmatch("[0-9a-f]{64}", str(saved))), repr(last))
+            other = kale_agent.save("again", Big(bytearray(b"first" * 10_000_000)))
+            print(other.digest() == saved.digest())
+        """,
+        )
+        self.assertEqual(told, "taken\nTrue <Saved small: being stored>\nTrue\n")
+        told = self.step(
+            "b",
+            """
+            import kale_agent
+            print(kale_agent.load("a:big") == bytearray(b"first" * 10_000_000), kale_agent.load("a:small"))
+            kale_agent.save("copy", kale_agent.load("a:big"))
+            print(kale_agent.load("a:small"))
+        """,
+        )
+        self.assertEqual(told, "True 19\n19\n")
+
+    def test_without_room_in_memory_it_is_stored_before_save_returns(self):
+        code = """
+            import kale_agent, pickle
+            class Big:
+                def __reduce_ex__(self, protocol):
+                    return bytearray, (pickle.PickleBuffer(b"0123456789" * 4_000_000),)
+            saved = [
+                kale_agent.save("out", Big()),
+                kale_agent.save("text", "x" * 40_000_000),
+                kale_agent.save("list", [(one,) for one in range(4_000_000)]),
+                kale_agent.save("little", 1),
+            ]
+            print(*["waits" if one._digest else "taken" for one in saved])
+            print(*[one.digest() for one in saved])
+        """
+        taken, digests = self.step("a", code).splitlines()
+        with mock.patch.dict(self.environment, {"KALE_HAND_OVER": str(9 << 20)}):
+            waits, same = self.step("b", code).splitlines()
+        with mock.patch.dict(self.environment, {"KALE_HAND_OVER": "0"}):
+            nothing, also_same = self.step("c", code).splitlines()
+        self.assertEqual(taken, "taken taken taken taken")
+        self.assertEqual(waits, "waits waits waits taken")
+        self.assertEqual(nothing, "waits waits waits waits")
+        self.assertEqual((digests, digests), (same, also_same))
+
+    def test_a_save_that_cannot_be_stored_fails_the_step(self):
+        told = self.fails_with(
+            195,
+            "a",
+            """
+            import kale_agent, os, shutil
+            shutil.rmtree(os.path.join(os.environ["KALE_STORE"].replace("file://", ""), "packs"), ignore_errors=True)
+            open(os.path.join(os.environ["KALE_STORE"].replace("file://", ""), "packs"), "w").close()
+            kale_agent.save("model", os.urandom(20_000_000))
+            print("goes on")
+        """,
+        )
+        self.assertIn("cannot save model", told)
+        # The command's own status wins, and the failure is told beside it.
+        told = self.fails_with(
+            7, "b", "import kale_agent, os; kale_agent.save('model', os.urandom(20_000_000)); raise SystemExit(7)"
+        )
+        self.assertIn("cannot save model", told)
+
+    def test_what_could_still_change_is_stored_before_the_answer(self):
+        told = self.step(
+            "a",
+            """
+            import array, json, os, socket
+            def ask(file, **more):
+                body = json.dumps({"v": 1, "op": "save", "name": "x", "from": {"parts": [""]}, **more}).encode()
+                stream = socket.socket(socket.AF_UNIX)
+                stream.connect(os.environ["KALE_SOCKET"])
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+                stream.sendmsg([len(body).to_bytes(4, "little") + body], rights)
+                return sorted(json.loads(stream.recv(1 << 20)[4:]))
+            file = os.memfd_create("x", 3)
+            os.write(file, b"content")
+            print(ask(file, hand_over=True))
+            import fcntl
+            fcntl.fcntl(file, 1033, 14)
+            print(ask(file), ask(file, hand_over=True), ask(file, hand_over=True, stripes=[2]))
+        """,
+        )
+        self.assertEqual(told, "['saved']\n['saved'] ['taken'] ['failed']\n")
 
     @unittest.skipIf(np is None, "no numpy")
     def test_arrays_from_step_to_step(self):

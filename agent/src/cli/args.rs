@@ -118,6 +118,10 @@ pub(super) struct RunArgs {
     /// When what is committed is other work than this: fail with code 196, or accept it [default: fail].
     #[arg(long, env = "KALE_ON_CHANGED", value_name = "WHAT")]
     pub(super) on_changed: Option<OnChangedArg>,
+    /// The most memory, in bytes, that `save` in Python may hand over before it is stored [default: half of what the
+    /// container still allows].
+    #[arg(long, env = "KALE_HAND_OVER", value_name = "BYTES")]
+    pub(super) hand_over: Option<u64>,
     #[command(flatten)]
     pub(super) data: DataArgs,
     /// A YAML or JSON file with the same settings; flags and variables win over it.
@@ -137,7 +141,7 @@ pub(super) struct DataArgs {
     /// Whether content that the store has is referred to, or stored again: `never` after damage [default: auto].
     #[arg(long, env = "KALE_DEDUP", value_name = "HOW")]
     pub(super) dedup: Option<DedupArg>,
-    /// Threads that move data [default: one a core].
+    /// Threads that move data [default: one a core that the container may use].
     #[arg(long, env = "KALE_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
 }

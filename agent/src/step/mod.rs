@@ -7,11 +7,13 @@ mod dir;
 mod direct;
 mod env;
 mod error;
+mod handed;
 mod inputs;
 mod plan;
 mod record;
 mod request;
 mod restore;
+mod saves;
 mod session;
 pub mod settings;
 mod socket;
@@ -25,7 +27,7 @@ pub use record::now_ns;
 pub use request::code_of;
 pub use settings::StepSettings;
 
-use crate::report::Monitor;
+use crate::report::{Monitor, Phase};
 use commit::Published;
 use dir::StepDir;
 use inputs::ReadyInput;
@@ -89,10 +91,20 @@ pub async fn run(
         let timed_out = timed_out(&finished, timeout);
         let status = judge(&finished);
         log = finished.log.map(|(log, _)| log);
+        let saved = match finished.stopped_by {
+            // Whoever stops a step does not wait for what will not count.
+            Some(_) => Ok(()),
+            None => handed_over(&session, signals, &monitor).await,
+        };
         timed_out?;
-        match status? {
-            0 => {}
-            status => return Ok(Ended { status, message }),
+        match (status?, saved) {
+            (0, saved) => saved?,
+            (status, saved) => {
+                if let Err(error) = saved {
+                    monitor.warn(&crate::report::chain(&error));
+                }
+                return Ok(Ended { status, message });
+            }
         }
         let (at, place) = (Arc::clone(&session), Arc::clone(&dir));
         let collected = blocking(move || collect::outputs(&at, &place));
@@ -181,6 +193,22 @@ async fn run_command(
     };
     server.close().await;
     Ok(finished?)
+}
+
+/// Waits until all that step code handed over is stored.
+async fn handed_over(
+    session: &Arc<Session>,
+    signals: &mut Signals,
+    monitor: &Arc<dyn Monitor>,
+) -> Result<(), StepError> {
+    let at = Arc::clone(session);
+    if !session.saves.under_way() {
+        return at.saves.finish();
+    }
+    monitor.begin(Phase::Save, "what was handed over", None);
+    let stored = unless_stopped_twice(signals, monitor, blocking(move || at.saves.finish())).await;
+    monitor.end();
+    stored??
 }
 
 /// The exit status for how a step's command ended; a step that was stopped is never a success, whatever its command

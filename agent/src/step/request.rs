@@ -3,9 +3,11 @@
 use super::{
     StepError,
     env::input_path,
+    handed,
     inputs::{self, ReadyInput},
     plan::PlannedInput,
     restore,
+    saves::{Grant, Job, Saves},
     socket::Service,
 };
 use crate::{
@@ -20,7 +22,6 @@ use kale_protocol::{
     limits,
     manifest::Shape,
     name::Name,
-    path::ArtifactPath,
 };
 use std::{
     fs::File,
@@ -31,11 +32,18 @@ use std::{
 /// Numbers the places for what step code loads.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
-/// Does what is asked; a failure is an answer too.
-pub(super) fn answer(service: &Service, request: Request, files: Vec<File>) -> Reply {
+/// Does what is asked; a failure is an answer too. `grant` is the room that was offered on this connection before.
+pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, grant: &mut Option<Grant>) -> Reply {
     let done = match request {
-        Request::Save(save) => self::save(service, &save, files),
+        Request::Save(save) => self::save(service, &save, files, grant.take()),
         Request::Load(load) => self::load(service, &load),
+        Request::Offer { bytes } => {
+            // What was offered before goes first: it may be the same content, which has grown.
+            *grant = None;
+            *grant = Saves::offer(&service.session, bytes);
+            Ok(if grant.is_some() { Reply::Memory } else { Reply::Stream })
+        }
+        Request::Stored { ticket } => service.session.saves.stored(ticket),
         Request::FanOut { step, count } => fan_out(service, &step, count),
     };
     done.unwrap_or_else(|error| Reply::Failed { code: error.code().number(), message: report::chain(&error) })
@@ -45,41 +53,16 @@ fn name(text: &str) -> Result<Name, StepError> {
     text.parse().map_err(|error| StepError::settings(format!("{error}"), "use another name"))
 }
 
-fn save(service: &Service, save: &Save, files: Vec<File>) -> Result<Reply, StepError> {
+fn save(service: &Service, save: &Save, files: Vec<File>, grant: Option<Grant>) -> Result<Reply, StepError> {
     let name = name(&save.name)?;
+    let handed = handed::sealed(&files);
     let source = match &save.from {
         Content::Path(path) => Source::Path(absolute(path)?),
-        Content::Parts(parts) if parts.len() == files.len() && !parts.is_empty() => self::parts(parts, files)?,
-        Content::Parts(parts) => {
-            return Err(StepError::settings(
-                format!("{} parts were named and {} descriptors came", parts.len(), files.len()),
-                format!("send as many as there are parts, 1 to {}", limits::IPC_DESCRIPTORS),
-            ));
-        }
+        Content::Parts(parts) => handed::source(parts, &save.stripes, files)?,
     };
     let shape = save.value.then_some(Shape::Value);
-    let saved = service
-        .session
-        .save(&name, source, shape, save.format.clone())
-        .map_err(StepError::marshal(format!("cannot save {name}")))?;
-    Ok(Reply::Saved {
-        digest: saved.digest.to_string(),
-        raw_bytes: saved.totals.raw_bytes,
-        stored_bytes: saved.stored_bytes,
-    })
-}
-
-fn parts(names: &[String], mut files: Vec<File>) -> Result<Source, StepError> {
-    if let ([only], [file]) = (names, files.as_slice())
-        && only.is_empty()
-        && !file.metadata().is_ok_and(|found| found.is_file())
-    {
-        // A pipe, such as the client's stdin: read to its end.
-        return Ok(Source::Reader(Box::new(files.remove(0))));
-    }
-    let named = names.iter().map(|name| ArtifactPath::new(name.clone().into_bytes())).zip(files);
-    let parts: Result<Vec<_>, _> = named.map(|(path, file)| path.map(|path| (path, file))).collect();
-    Ok(Source::Parts(parts.map_err(|error| StepError::settings(error.to_string(), "name parts by relative paths"))?))
+    let job = Job { name, source, shape, format: save.format.clone(), handed };
+    Ok(Saves::push(&service.session, job, save.hand_over, grant))
 }
 
 fn load(service: &Service, load: &Load) -> Result<Reply, StepError> {

@@ -92,10 +92,11 @@ impl Server {
 }
 
 fn converse(mut stream: UnixStream, service: &Service) {
+    let mut grant = None;
     loop {
         let reply = match receive(&mut stream) {
             Ok(Some((json, files))) => match ipc::read_request(&json) {
-                Ok(asked) => request::answer(service, asked, files),
+                Ok(asked) => request::answer(service, asked, files, &mut grant),
                 Err(error) => refuse(&error),
             },
             Ok(None) => return,

@@ -106,6 +106,7 @@ pub fn save(
     let input = match source {
         Source::Path(path) => Input::Entries(Entries::Walk(Box::new(Walk::open(&path)?))),
         Source::Parts(parts) => Input::Entries(Entries::of_parts(parts)?),
+        Source::Striped(parts) => Input::Entries(Entries::of_striped(parts)?),
         Source::Reader(reader) => Input::Stream(reader),
     };
     let workers = options.threads.get();
