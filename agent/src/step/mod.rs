@@ -9,6 +9,7 @@ mod env;
 mod error;
 mod handed;
 mod inputs;
+mod maps;
 mod plan;
 mod record;
 mod request;
@@ -87,6 +88,7 @@ pub async fn run(
         recorder.usage = Some(finished.usage);
         recorder.notes.extend(finished.leftovers.iter().cloned());
         recorder.log = finished.log.as_ref().map(|(_, summary)| *summary);
+        session.maps.failure()?;
         let message = not_started(&finished, &command);
         let timed_out = timed_out(&finished, timeout);
         let status = judge(&finished);
@@ -109,6 +111,7 @@ pub async fn run(
         let (at, place) = (Arc::clone(&session), Arc::clone(&dir));
         let collected = blocking(move || collect::outputs(&at, &place));
         unless_stopped_twice(signals, &monitor, collected).await???;
+        verified(&session, signals, &monitor).await?;
         recorder.times.stored_ns = now_ns();
         Ok(Ended { status: 0, message: None })
     }
@@ -186,7 +189,8 @@ async fn run_command(
         settings::LogPolicy::Inherit => Output::Inherit,
     };
     let variables = env::variables(&session.work, inputs, dir);
-    let supervision = Supervision { env: &variables, output, ..base };
+    let stop = Some(session.maps.stopper());
+    let supervision = Supervision { env: &variables, output, stop, ..base };
     let finished = tokio::select! {
         finished = supervise(signals, supervision) => finished,
         () = server.serve() => unreachable!("the server accepts for ever"),
@@ -209,6 +213,18 @@ async fn handed_over(
     let stored = unless_stopped_twice(signals, monitor, blocking(move || at.saves.finish())).await;
     monitor.end();
     stored??
+}
+
+/// Waits until all that step code has mapped is verified.
+async fn verified(session: &Arc<Session>, signals: &mut Signals, monitor: &Arc<dyn Monitor>) -> Result<(), StepError> {
+    let at = Arc::clone(session);
+    if !session.maps.under_way() {
+        return at.maps.failure();
+    }
+    monitor.begin(Phase::Verify, "what was mapped", None);
+    let verified = unless_stopped_twice(signals, monitor, blocking(move || at.maps.finish())).await;
+    monitor.end();
+    verified??
 }
 
 /// The exit status for how a step's command ended; a step that was stopped is never a success, whatever its command

@@ -5,6 +5,7 @@ use super::{
     env::input_path,
     handed,
     inputs::{self, ReadyInput},
+    maps,
     plan::PlannedInput,
     restore,
     saves::{Grant, Job, Saves},
@@ -32,11 +33,16 @@ use std::{
 /// Numbers the places for what step code loads.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
+/// An answer, and the descriptors that go with it.
+pub(super) type Answer = (Reply, Vec<File>);
+
 /// Does what is asked; a failure is an answer too. `grant` is the room that was offered on this connection before.
-pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, grant: &mut Option<Grant>) -> Reply {
+pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, grant: &mut Option<Grant>) -> Answer {
     let done = match request {
+        Request::Load(load) => {
+            return self::load(service, &load).unwrap_or_else(|error| (failed(&error), Vec::new()));
+        }
         Request::Save(save) => self::save(service, &save, files, grant.take()),
-        Request::Load(load) => self::load(service, &load),
         Request::Offer { bytes } => {
             // What was offered before goes first: it may be the same content, which has grown.
             *grant = None;
@@ -46,7 +52,11 @@ pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, gran
         Request::Stored { ticket } => service.session.saves.stored(ticket),
         Request::FanOut { step, count } => fan_out(service, &step, count),
     };
-    done.unwrap_or_else(|error| Reply::Failed { code: error.code().number(), message: report::chain(&error) })
+    (done.unwrap_or_else(|error| failed(&error)), Vec::new())
+}
+
+fn failed(error: &StepError) -> Reply {
+    Reply::Failed { code: error.code().number(), message: report::chain(error) }
 }
 
 fn name(text: &str) -> Result<Name, StepError> {
@@ -65,21 +75,22 @@ fn save(service: &Service, save: &Save, files: Vec<File>, grant: Option<Grant>) 
     Ok(Saves::push(&service.session, job, save.hand_over, grant))
 }
 
-fn load(service: &Service, load: &Load) -> Result<Reply, StepError> {
+fn load(service: &Service, load: &Load) -> Result<Answer, StepError> {
     let declared = load.reference.parse::<Name>().ok();
     let declared = service.inputs.iter().find(|input| Some(&input.name) == declared.as_ref());
     let wanted = load.path.as_deref().map(absolute).transpose()?;
     match (declared, wanted) {
-        (Some(input), None) => Ok(loaded(input, &input_path(input, &service.dir))),
+        (Some(input), None) => Ok((loaded(input, &input_path(input, &service.dir)), Vec::new())),
         (Some(input), Some(path)) => {
             restore::input(service.session.store(), input, &path, &service.session.work, &service.session.monitor)?;
-            Ok(loaded(input, &path))
+            Ok((loaded(input, &path), Vec::new()))
         }
-        (None, wanted) => load_reference(service, &load.reference, wanted),
+        (None, wanted) => load_reference(service, load, wanted),
     }
 }
 
-fn load_reference(service: &Service, reference: &str, wanted: Option<PathBuf>) -> Result<Reply, StepError> {
+fn load_reference(service: &Service, load: &Load, wanted: Option<PathBuf>) -> Result<Answer, StepError> {
+    let reference = load.reference.as_str();
     let session = &service.session;
     let setting: super::settings::InputSetting = reference.parse().map_err(|error| {
         let declared = service.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -103,13 +114,20 @@ fn load_reference(service: &Service, reference: &str, wanted: Option<PathBuf>) -
             });
         }
     };
+    if load.map
+        && planned.path.is_none()
+        && let Some(mapped) = maps::map(session, reference, &ready)?
+    {
+        session.loaded(ready.record());
+        return Ok(mapped);
+    }
     let path = match &planned.path {
         Some(path) => path.clone(),
         None => service.dir.loaded(LOADED.fetch_add(1, Ordering::Relaxed)),
     };
     restore::input(session.store(), &ready, &path, &session.work, &session.monitor)?;
     session.loaded(ready.record());
-    Ok(loaded(&ready, &path))
+    Ok((loaded(&ready, &path), Vec::new()))
 }
 
 fn loaded(input: &ReadyInput, path: &Path) -> Reply {

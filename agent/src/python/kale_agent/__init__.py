@@ -37,7 +37,7 @@ import os
 from typing import Any, Dict, Optional
 
 from .client import Saved, agent, absolute
-from .decode import Content, decode
+from .decode import Content, NeedsPath, decode
 from .encode import ENCODERS
 from .errors import IO, USAGE, KaleError, type_name
 from .memory import Parts
@@ -101,8 +101,8 @@ def load(name: str) -> Any:
     if loaded.files is not None:
         try:
             return decode(name, Content.of_maps(loaded.files), loaded.shape, loaded.format)
-        except ImportError:
-            # A file without the library for it is given as a path.
+        except NeedsPath:
+            # Such as a file without the library for it.
             loaded = here.load(name, None)
     if loaded.shape == "fan-in":
         with open(os.path.join(loaded.path, "index.json"), encoding="utf-8") as index:

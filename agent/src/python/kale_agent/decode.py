@@ -19,6 +19,10 @@ from .memory import map_file
 _MAP_FROM_BYTES = 64 << 10
 
 
+class NeedsPath(Exception):
+    """Maps are of no use for this artifact here: its path is what is given."""
+
+
 class Content:
     """The files of an artifact: as paths, or as maps by name; an artifact that is one file has the empty name."""
 
@@ -267,11 +271,11 @@ def _decode_file(name: str, content: Content, format: Optional[str]) -> Any:
                 return _decode_arrow(name, content, "pandas.DataFrame")
             return pd.read_csv(path, sep="\t" if word == "tsv" else ",")
     except ImportError:
-        if content.path is None:
-            raise
         pass  # The file itself is of use without the library.
     except (OSError, ValueError) as error:
         raise KaleError(
             DAMAGED, f"cannot load {name} from {content} as {word}: {error}; load_path gives the file itself"
         ) from error
+    if content.path is None:
+        raise NeedsPath
     return pathlib.Path(path)
