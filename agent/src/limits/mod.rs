@@ -41,14 +41,14 @@ impl Limits {
     /// Files that were read and can be dropped count as free: the kernel drops them before it refuses anything.
     pub fn memory_left(&self) -> Option<u64> {
         let groups = cgroup::groups(&self.groups, &self.own, "memory");
-        let limits = groups.iter().filter_map(|group| memory::left(group));
+        let limits = groups.iter().filter_map(memory::left);
         limits.chain(memory::available(&self.meminfo)).min()
     }
 
     /// How many threads can run at once: the quota of the groups, rounded up, and never more than `cores`.
     pub fn threads(&self, cores: NonZeroUsize) -> NonZeroUsize {
         let groups = cgroup::groups(&self.groups, &self.own, "cpu");
-        groups.iter().filter_map(|group| cpu::quota(group)).fold(cores, NonZeroUsize::min)
+        groups.iter().filter_map(cpu::quota).fold(cores, NonZeroUsize::min)
     }
 }
 

@@ -145,3 +145,39 @@ impl Stretch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kale_protocol::chunk::Chunk;
+
+    fn raw(pack: u32, offset: u64, bytes: u32) -> Extent {
+        Extent::Raw { pack, offset, chunks: vec![Chunk { bytes, digest: Digest::of(b"any") }] }
+    }
+
+    fn place(bytes: u64, extents: &[Extent]) -> Option<(u32, u64)> {
+        let mut stretch = Stretch { path: ArtifactPath::root(), bytes, start: None, end: 0, whole: true };
+        extents.chunks(2).for_each(|extents| stretch.extend(extents));
+        stretch.place().map(|(pack, offset, _)| (pack, offset))
+    }
+
+    #[test]
+    fn only_what_lies_in_one_aligned_piece_is_mapped() {
+        let worth = WORTH_BYTES as u32;
+        assert_eq!(place(WORTH_BYTES, &[raw(1, 4096, worth)]), Some((1, 4096)));
+        let parts = [raw(1, 64, worth), raw(1, 64 + WORTH_BYTES, 10), raw(1, 74 + WORTH_BYTES, 5)];
+        assert_eq!(place(WORTH_BYTES + 15, &parts), Some((1, 64)));
+        let cases: [(u64, &[Extent]); 7] = [
+            (WORTH_BYTES - 1, &[raw(0, 0, worth - 1)]),
+            (WORTH_BYTES, &[raw(0, 8, worth)]),
+            (WORTH_BYTES + 1, &[raw(0, 0, worth)]),
+            (WORTH_BYTES + 5, &[raw(0, 0, worth), raw(1, WORTH_BYTES, 5)]),
+            (WORTH_BYTES + 5, &[raw(0, 0, worth), raw(0, WORTH_BYTES + 1, 5)]),
+            (WORTH_BYTES + 5, &[raw(0, 0, worth), Extent::Zeros { count: 1, chunk_bytes: 5 }]),
+            (WORTH_BYTES, &[Extent::Zeros { count: 1, chunk_bytes: worth }]),
+        ];
+        for (bytes, extents) in cases {
+            assert_eq!(place(bytes, extents), None, "{bytes} {extents:?}");
+        }
+    }
+}

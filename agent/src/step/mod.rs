@@ -195,6 +195,9 @@ async fn run_command(
         finished = supervise(signals, supervision) => finished,
         () = server.serve() => unreachable!("the server accepts for ever"),
     };
+    if finished.as_ref().is_ok_and(|finished| finished.stopped_by.is_some()) {
+        session.saves.give_up();
+    }
     server.close().await;
     Ok(finished?)
 }

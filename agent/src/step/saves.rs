@@ -162,7 +162,7 @@ impl Saves {
                 return reply;
             }
             if !state.running {
-                // It was given up, or its answer went to whom it was for.
+                // Its answer went to whom it was for.
                 return Reply::Failed { code: Code::Internal.number(), message: "this save has no result".to_owned() };
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -177,6 +177,20 @@ impl Saves {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Gives up what waits: the step has been stopped, and will commit nothing.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        let State { waiting, done, held, .. } = &mut *state;
+        for (ticket, job) in waiting.drain(..) {
+            let message = format!("cannot save {}: the step has been stopped", job.name);
+            done.insert(ticket, Reply::Failed { code: Code::Internal.number(), message });
+            let handed = job.handed.unwrap_or_default();
+            held.bytes -= handed.bytes;
+            held.descriptors -= handed.descriptors;
+        }
+        self.changed.notify_all();
     }
 
     /// Whether something is still to be stored.
