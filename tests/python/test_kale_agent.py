@@ -1002,6 +1002,25 @@ class EndToEnd(unittest.TestCase):
             for word in ("a:big", "'buffers'", "chunk", pack.name):
                 self.assertIn(word, told)
 
+    def test_what_tells_a_program_what_to_do_is_verified_first(self):
+        marker = b"a marker in the pickle itself"
+        self.step("a", self.MAPPED + f"""
+        kale_agent.save("big", [Big(os.urandom(8_000_000)), os.urandom(200_000), {marker}])
+        """, "--compress", "never")
+        [(pack, at)] = [(path, path.read_bytes().find(marker)) for path in self.packs() if marker in path.read_bytes()]
+        pack.chmod(0o644)
+        with open(pack, "r+b") as file:
+            file.seek(at)
+            file.write(b"A")
+        told = self.step("b", self.MAPPED + """
+        try:
+            kale_agent.load("a:big")
+        except kale_agent.KaleError as error:
+            print(error.code, error)
+        """)
+        self.assertTrue(told.startswith("193 "), told)
+        self.assertIn("chunk", told)
+
     def test_a_pack_that_is_cut_short_is_refused(self):
         self.big("--compress", "never")
         pack = self.packs()[0]

@@ -49,10 +49,11 @@ pub enum Lies {
 }
 
 /// Where all files of an artifact are, if at least one of them is worth a map and all others are small: at most `most`
-/// files, and no links.
+/// files, and no links. Only files that are `data` are mapped: what tells a program what to do is verified first.
 pub fn mappable(
     transport: &dyn Transport,
     manifest: &Digest,
+    data: impl Fn(&ArtifactPath) -> bool,
     most: usize,
 ) -> Result<Option<Vec<MappableFile>>, MarshalError> {
     let reader = ManifestReader::open(transport, manifest)?;
@@ -80,7 +81,7 @@ pub fn mappable(
     let mut files = Vec::with_capacity(found.len());
     let (mut read, mut mapped) = (0, false);
     for stretch in found {
-        let lies = match stretch.place() {
+        let lies = match stretch.place().filter(|_| data(&stretch.path)) {
             Some((pack, offset, first)) => {
                 let pack = reader.manifest().packs[pack as usize];
                 let Some(file) = transport.local_path(&layout::pack(&pack)) else { return Ok(None) };

@@ -13,6 +13,7 @@ use kale_protocol::{
     ipc::{MappedFile, Reply},
     limits,
     manifest::Shape,
+    path::ArtifactPath,
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
@@ -26,7 +27,9 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Formats of files that clients read from memory; of all others they want the path.
-const FORMATS: [&str; 2] = ["npy", "arrow"];
+const FILES: [&str; 2] = ["npy", "arrow"];
+/// Formats of values that consist of arrays, and the file that holds these.
+const VALUES: [(&str, &str); 4] = [("npy", ""), ("arrow", ""), ("safetensors", ""), ("pickle+buffers", "buffers")];
 /// How nice the threads that verify are: the step goes first.
 const NICE: i32 = 10;
 
@@ -148,13 +151,17 @@ pub(super) fn map(
     input: &ReadyInput,
 ) -> Result<Option<(Reply, Vec<File>)>, StepError> {
     let [(source, shape, format)] = input.sources.as_slice() else { return Ok(None) };
-    let known = format.as_deref().is_some_and(|format| *shape == Shape::Value || FORMATS.contains(&format));
-    if input.fan_in || !input.inside.is_root() || *shape == Shape::Tree || !known {
-        return Ok(None);
-    }
+    let word = format.as_deref().unwrap_or_default().split('/').next().unwrap_or_default();
+    let data = match shape {
+        Shape::Value => VALUES.iter().find(|(known, _)| *known == word).map(|(_, data)| *data),
+        Shape::File => FILES.contains(&word).then_some(""),
+        Shape::Tree => None,
+    };
+    let Some(data) = data.filter(|_| !input.fan_in && input.inside.is_root()) else { return Ok(None) };
     let failed = StepError::marshal(format!("cannot map {reference}"));
     let transport = session.store().transport();
-    let opened = mappable(transport, &source.manifest, limits::IPC_DESCRIPTORS)
+    let is_data = |path: &ArtifactPath| path.as_bytes() == data.as_bytes();
+    let opened = mappable(transport, &source.manifest, is_data, limits::IPC_DESCRIPTORS)
         .and_then(|files| files.map(|files| files.into_iter().map(open).collect::<Result<Vec<_>, _>>()).transpose());
     let Some(opened) = opened.map_err(failed)? else { return Ok(None) };
     let (files, descriptors) = opened.into_iter().unzip();

@@ -77,9 +77,14 @@ class _Reader(io.RawIOBase):
     def __init__(self, view: memoryview) -> None:
         super().__init__()
         self._view = view
+        self._length = len(view)
 
     def readable(self) -> bool:
         return True
+
+    def position(self) -> int:
+        """How much was read; without a buffer in between, exactly what was asked for."""
+        return self._length - len(self._view)
 
     def readinto(self, buffer: Any) -> int:
         count = min(len(buffer), len(self._view))
@@ -115,8 +120,7 @@ def _decode_npy(name: str, content: Content, kind: str) -> Any:
     import numpy as np
 
     view = content.memory()
-    file = _Reader(view)
-    head = io.BufferedReader(file)
+    head = _Reader(view)
     version = np.lib.format.read_magic(head)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     shape, fortran, dtype = read(head) if read else ((0,), False, np.dtype(np.uint8))
@@ -124,7 +128,7 @@ def _decode_npy(name: str, content: Content, kind: str) -> Any:
     if bytes_all < _MAP_FROM_BYTES or dtype.hasobject:
         loaded = np.lib.format.read_array(io.BufferedReader(_Reader(view)), allow_pickle=False)
         return loaded[()] if kind == "numpy.generic" else loaded
-    start = len(view) - len(file._view) - len(head.peek())
+    start = head.position()
     if start + bytes_all > len(view):
         raise ValueError(f"{bytes_all} bytes of elements were to follow {start} of header, and it has {len(view)}")
     flat = np.frombuffer(view, dtype, math.prod(shape), start)
