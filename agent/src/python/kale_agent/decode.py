@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Callable, Dict, Optional
 
 from .encode import TENSORS
 from .errors import DAMAGED, USAGE, KaleError
-from .memory import map_file
+from .memory import map_path
 
 # Below this, reading a file is cheaper than mapping it.
 _MAP_FROM_BYTES = 64 << 10
@@ -51,11 +51,8 @@ class Content:
         """A file's bytes, which can be written to without changing it."""
         if self._maps is not None:
             return self._maps[name]
-        with open(self.place(name), "rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            if length >= _MAP_FROM_BYTES:
-                return map_file(file.fileno(), 0, length)
-            return memoryview(bytearray(file.read()))
+        path = self.place(name)
+        return map_path(path) if os.path.getsize(path) >= _MAP_FROM_BYTES else memoryview(bytearray(self.read(name)))
 
     def open(self, name: str = "") -> BinaryIO:
         """A file, for reading from front to end."""

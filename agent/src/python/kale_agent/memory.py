@@ -128,11 +128,13 @@ class MemoryFile(io.RawIOBase):
     """A file in memory, in one or several memory files that count as one; written once, from front to end."""
 
     def __init__(self, parts: Parts) -> None:
+        # First of all: a file that was not made is closed as well.
+        self._files: List[int] = []
+        self._spilled: Optional[BinaryIO] = None
         super().__init__()
         self._parts = parts
         self._files = [_memory_file()]
         self._small = bytearray()
-        self._spilled: Optional[BinaryIO] = None
         self.length = 0
 
     def writable(self) -> bool:
@@ -189,10 +191,15 @@ class MemoryFile(io.RawIOBase):
 
         # os.write lets other threads run while it copies.
         others = [threading.Thread(target=copy, args=pair) for pair in list(zip(targets, shares))[1:]]
+        started = []
         for other in others:
-            other.start()
+            try:
+                other.start()
+                started.append(other)
+            except RuntimeError:
+                other.run()  # There are no more threads, as at the end of the interpreter.
         copy(targets[0], shares[0])
-        for other in others:
+        for other in started:
             other.join()
         if failures:
             raise failures[0]
@@ -276,7 +283,10 @@ def _write(file: int, view: memoryview) -> None:
 
 
 def map_file(file: int, offset: int, length: int) -> memoryview:
-    """A private map of a stretch of a file: it can be written to, and writing to it changes no file."""
+    """A private map of a stretch of a file: it can be written to, and writing to it changes no file.
+
+    The file itself is not kept open. OSError where that cannot be had.
+    """
     if not length:
         return memoryview(bytearray())
     before = offset % mmap.PAGESIZE
@@ -298,3 +308,12 @@ def _map(file: int, offset: int, length: int) -> memoryview:
         code = ctypes.get_errno()
         raise OSError(code, f"cannot map {length} bytes: {os.strerror(code)}")
     return memoryview(room)
+
+
+def map_path(path: str) -> memoryview:
+    """A private map of a whole file, as :func:`map_file` makes it where it can."""
+    with open(path, "rb") as file:
+        try:
+            return map_file(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except (OSError, AttributeError):
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
