@@ -13,10 +13,20 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Request {
-    /// Stores an artifact under a name; answered when the agent has the bytes.
+    /// Stores an artifact under a name.
     Save(Save),
     /// Restores an artifact and answers where it lies.
     Load(Load),
+    /// Asks how content of this many bytes is to be handed over; answered by [`Reply::Memory`] or [`Reply::Stream`].
+    Offer {
+        /// Bytes of content.
+        bytes: u64,
+    },
+    /// Waits until what was taken under this number is stored; answered by [`Reply::Saved`].
+    Stored {
+        /// The number that [`Reply::Taken`] told.
+        ticket: u64,
+    },
     /// Sets the number of shards of a step downstream.
     FanOut {
         /// The step that is fanned out.
@@ -49,6 +59,18 @@ pub struct Save {
     pub value: bool,
     /// Where the content comes from.
     pub from: Content,
+    /// How many descriptors each part consists of, in order; absent: one each. The content of one part is that of its
+    /// descriptors, one behind the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stripes: Vec<u32>,
+    /// Whether [`Reply::Taken`] will do: the agent has the bytes and stores them while the step goes on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hand_over: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Where content comes from.
@@ -70,6 +92,20 @@ pub struct Load {
     /// Where to put it, as an absolute path; else the agent chooses a place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Whether [`Reply::Mapped`] will do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub map: bool,
+}
+
+/// A file of an artifact that lies as it is in a file that can be mapped; its descriptor goes with the reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappedFile {
+    /// Its name inside the artifact; empty where the artifact is this file.
+    pub name: String,
+    /// Where it starts in what the descriptor refers to; any number, not only multiples of a page.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// What the agent answers.
@@ -84,6 +120,26 @@ pub enum Reply {
         raw_bytes: u64,
         /// Bytes newly stored.
         stored_bytes: u64,
+    },
+    /// The agent has the bytes, which nobody can change any more. A failure to store them fails the step.
+    Taken {
+        /// Bytes of content.
+        raw_bytes: u64,
+        /// For [`Request::Stored`].
+        ticket: u64,
+    },
+    /// Content of that length may be handed over as memory files.
+    Memory,
+    /// Content of that length has to be stored before the answer: as a pipe or as files.
+    Stream,
+    /// The artifact can be mapped from descriptors, of which one comes for each file.
+    Mapped {
+        /// As in [`Reply::Loaded`].
+        shape: String,
+        /// What its content is, where known.
+        format: Option<String>,
+        /// Its files, in the order of the descriptors.
+        files: Vec<MappedFile>,
     },
     /// The artifact lies there.
     Loaded {
@@ -169,6 +225,8 @@ mod tests {
             format: Some("npy".into()),
             value: true,
             from: Content::Parts(vec![String::new()]),
+            stripes: Vec::new(),
+            hand_over: false,
         };
         let message = Message { v: VERSION, request: Request::Save(save) };
         let text = serde_json::to_string(&message).unwrap();
@@ -176,6 +234,17 @@ mod tests {
         assert_eq!(read_request(text.as_bytes()).unwrap(), message.request);
         let path = br#"{"v":1,"op":"save","name":"m","from":{"path":"/x"}}"#;
         assert!(matches!(read_request(path).unwrap(), Request::Save(Save { value: false, .. })));
+        let striped = br#"{"v":1,"op":"save","name":"m","from":{"parts":["",""]},"stripes":[2,1],"hand_over":true}"#;
+        let Request::Save(striped) = read_request(striped).unwrap() else { panic!("a save") };
+        assert_eq!((striped.stripes, striped.hand_over), (vec![2, 1], true));
+        assert_eq!(read_request(br#"{"v":1,"op":"offer","bytes":9}"#).unwrap(), Request::Offer { bytes: 9 });
+        assert_eq!(read_request(br#"{"v":1,"op":"stored","ticket":3}"#).unwrap(), Request::Stored { ticket: 3 });
+        let load = read_request(br#"{"v":1,"op":"load","reference":"a:b"}"#).unwrap();
+        assert_eq!(load, Request::Load(Load { reference: "a:b".into(), path: None, map: false }));
+        let taken = serde_json::to_string(&Reply::Taken { raw_bytes: 5, ticket: 0 }).unwrap();
+        assert_eq!(taken, r#"{"taken":{"raw_bytes":5,"ticket":0}}"#);
+        assert_eq!(serde_json::to_string(&Reply::Memory).unwrap(), r#""memory""#);
+        assert_eq!(serde_json::to_string(&Reply::Stream).unwrap(), r#""stream""#);
         let failed = serde_json::to_string(&Reply::Failed { code: 192, message: "no".into() }).unwrap();
         assert_eq!(failed, r#"{"failed":{"code":192,"message":"no"}}"#);
         assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#""done""#);

@@ -69,11 +69,14 @@ fn pages_and_tails() {
 
 #[test]
 fn conversation() {
-    let save = |value, from| Request::Save(Save { name: "m".into(), format: Some("npy".into()), value, from });
+    let save = |value, from| {
+        let (name, format) = ("m".into(), Some("npy".into()));
+        Request::Save(Save { name, format, value, from, stripes: Vec::new(), hand_over: false })
+    };
     let requests = [
         save(true, Content::Parts(vec![String::new()])),
         save(false, Content::Path("/x".into())),
-        Request::Load(Load { reference: "prep:train".into(), path: Some("/in".into()) }),
+        Request::Load(Load { reference: "prep:train".into(), path: Some("/in".into()), map: false }),
         Request::FanOut { step: "train".into(), count: 12 },
     ];
     let replies = [
@@ -82,14 +85,41 @@ fn conversation() {
         Reply::Done,
         Reply::Failed { code: 192, message: "no".into() },
     ];
-    let mut frames = Vec::new();
-    for request in requests {
-        frames.extend(ipc::to_frame(&Message { v: ipc::VERSION, request }).unwrap());
-    }
-    for reply in replies {
-        frames.extend(ipc::to_frame(&reply).unwrap());
-    }
+    let frames = frames(requests, replies);
     assert_eq!(stored("ipc.bin", &frames), frames);
+}
+
+#[test]
+fn conversation_about_memory() {
+    let save = Save {
+        name: "m".into(),
+        format: Some("pickle+buffers".into()),
+        value: true,
+        from: Content::Parts(vec!["buffers".into(), "object.pkl".into()]),
+        stripes: vec![2, 1],
+        hand_over: true,
+    };
+    let requests = [
+        Request::Offer { bytes: 1 << 30 },
+        Request::Save(save),
+        Request::Stored { ticket: 7 },
+        Request::Load(Load { reference: "prep:train".into(), path: None, map: true }),
+    ];
+    let files = vec![ipc::MappedFile { name: String::new(), offset: 4096, bytes: 1 << 30 }];
+    let replies = [
+        Reply::Memory,
+        Reply::Stream,
+        Reply::Taken { raw_bytes: 1 << 30, ticket: 7 },
+        Reply::Mapped { shape: "value".into(), format: Some("npy".into()), files },
+    ];
+    let frames = frames(requests, replies);
+    assert_eq!(stored("ipc-memory.bin", &frames), frames);
+}
+
+fn frames(requests: impl IntoIterator<Item = Request>, replies: impl IntoIterator<Item = Reply>) -> Vec<u8> {
+    let requests = requests.into_iter().map(|request| ipc::to_frame(&Message { v: ipc::VERSION, request }).unwrap());
+    let replies = replies.into_iter().map(|reply| ipc::to_frame(&reply).unwrap());
+    requests.chain(replies).flatten().collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import hashlib
 import importlib
+import itertools
 import json
 import math
 import os
@@ -102,12 +103,16 @@ class StandIn:
             shape = "tree" if source.is_dir() else "file"
         else:
             names = asked["from"]["parts"]
-            assert len(names) == len(files)
-            for name, file in zip(names, files):
-                assert os.lseek(file, 0, os.SEEK_CUR) == 0, "not rewound"
+            stripes = asked.get("stripes", [1] * len(names))
+            assert len(names) == len(stripes) and sum(stripes) == len(files)
+            left = iter(files)
+            for name, count in zip(names, stripes):
                 target = place / name if name else place
                 target.parent.mkdir(exist_ok=True)
-                content = os.pread(file, os.fstat(file).st_size, 0)
+                content = b""
+                for file in itertools.islice(left, count):
+                    assert os.lseek(file, 0, os.SEEK_CUR) == 0, "not rewound"
+                    content += os.pread(file, os.fstat(file).st_size, 0)
                 hashed.update(content)
                 target.write_bytes(content)
             shape = "value" if asked["value"] else "file"
@@ -783,6 +788,322 @@ class EndToEnd(unittest.TestCase):
             "config=a:config",
         )
         self.assertEqual(told, "{'rate': 0.5, 'layers': [1, 2]} é (1, {2})\n100000 ['config']\n192\n")
+
+    def fails_with(self, status, name, code, *words, environment=()):
+        with mock.patch.dict(self.environment, dict(environment)):
+            done = self.agent("run", "--step", name, *words, "--", sys.executable, "-c", textwrap.dedent(code), check=False)
+        told = done.stderr.decode()
+        self.assertEqual(done.returncode, status, told)
+        self.assertNotEqual(self.agent("ls", f"{name}:", check=False).returncode, 0, "something was committed")
+        return told
+
+    def test_a_save_is_stored_while_the_step_goes_on(self):
+        told = self.step(
+            "a",
+            """
+            import kale_agent, re
+            content = bytearray(b"first" * 10_000_000)
+            class Big:
+                def __init__(self, content): self.content = content
+                def __reduce_ex__(self, protocol):
+                    import pickle
+                    return bytearray, (pickle.PickleBuffer(self.content),)
+            saved = kale_agent.save("big", Big(content))
+            print("waits" if saved._digest else "taken")
+            content[:] = bytes(len(content))
+            for number in range(20):
+                last = kale_agent.save("small", number)
+            print(bool(re.fullmatch("[0-9a-f]{64}", str(saved))), repr(last))
+            other = kale_agent.save("again", Big(bytearray(b"first" * 10_000_000)))
+            print(other.digest() == saved.digest())
+        """,
+        )
+        self.assertEqual(told, "taken\nTrue <Saved small: being stored>\nTrue\n")
+        told = self.step(
+            "b",
+            """
+            import kale_agent
+            print(kale_agent.load("a:big") == bytearray(b"first" * 10_000_000), kale_agent.load("a:small"))
+            kale_agent.save("copy", kale_agent.load("a:big"))
+            print(kale_agent.load("a:small"))
+        """,
+        )
+        self.assertEqual(told, "True 19\n19\n")
+
+    def test_without_room_in_memory_it_is_stored_before_save_returns(self):
+        code = """
+            import kale_agent, pickle
+            class Big:
+                def __reduce_ex__(self, protocol):
+                    return bytearray, (pickle.PickleBuffer(b"0123456789" * 4_000_000),)
+            saved = [
+                kale_agent.save("out", Big()),
+                kale_agent.save("text", "x" * 40_000_000),
+                kale_agent.save("list", [(one,) for one in range(4_000_000)]),
+                kale_agent.save("little", 1),
+            ]
+            print(*["waits" if one._digest else "taken" for one in saved])
+            print(*[one.digest() for one in saved])
+        """
+        taken, digests = self.step("a", code).splitlines()
+        with mock.patch.dict(self.environment, {"KALE_HAND_OVER": str(9 << 20)}):
+            waits, same = self.step("b", code).splitlines()
+        with mock.patch.dict(self.environment, {"KALE_HAND_OVER": "0"}):
+            nothing, also_same = self.step("c", code).splitlines()
+        self.assertEqual(taken, "taken taken taken taken")
+        self.assertEqual(waits, "waits waits waits taken")
+        self.assertEqual(nothing, "waits waits waits waits")
+        self.assertEqual((digests, digests), (same, also_same))
+
+    def test_a_save_that_cannot_be_stored_fails_the_step(self):
+        told = self.fails_with(
+            195,
+            "a",
+            """
+            import kale_agent, os, shutil
+            shutil.rmtree(os.path.join(os.environ["KALE_STORE"].replace("file://", ""), "packs"), ignore_errors=True)
+            open(os.path.join(os.environ["KALE_STORE"].replace("file://", ""), "packs"), "w").close()
+            kale_agent.save("model", os.urandom(20_000_000))
+            print("goes on")
+        """,
+        )
+        self.assertIn("cannot save model", told)
+        # The command's own status wins, and the failure is told beside it.
+        told = self.fails_with(
+            7, "b", "import kale_agent, os; kale_agent.save('model', os.urandom(20_000_000)); raise SystemExit(7)"
+        )
+        self.assertIn("cannot save model", told)
+
+    def test_what_could_still_change_is_stored_before_the_answer(self):
+        told = self.step(
+            "a",
+            """
+            import array, json, os, socket
+            def ask(file, **more):
+                body = json.dumps({"v": 1, "op": "save", "name": "x", "from": {"parts": [""]}, **more}).encode()
+                stream = socket.socket(socket.AF_UNIX)
+                stream.connect(os.environ["KALE_SOCKET"])
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+                stream.sendmsg([len(body).to_bytes(4, "little") + body], rights)
+                return sorted(json.loads(stream.recv(1 << 20)[4:]))
+            file = os.memfd_create("x", 3)
+            os.write(file, b"content")
+            print(ask(file, hand_over=True))
+            import fcntl
+            fcntl.fcntl(file, 1033, 14)
+            print(ask(file), ask(file, hand_over=True), ask(file, hand_over=True, stripes=[2]))
+        """,
+        )
+        self.assertEqual(told, "['saved']\n['saved'] ['taken'] ['failed']\n")
+
+    def packs(self):
+        """The stored packs, the largest first."""
+        return sorted(pathlib.Path(self.store, "packs").rglob("*/*"), key=lambda path: -path.stat().st_size)
+
+    def stored_digest(self):
+        return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(self.packs()))).hexdigest()
+
+    def damage(self):
+        pack = self.packs()[0]
+        pack.chmod(0o644)
+        with open(pack, "r+b") as file:
+            file.seek(3_000_000)
+            byte = file.read(1)
+            file.seek(3_000_000)
+            file.write(bytes([byte[0] ^ 1]))
+        return pack
+
+    # A value with large buffers that needs no library, and a way to see what of the store is mapped or open.
+    MAPPED = """
+        import kale_agent, os, pickle
+        class Big:
+            def __init__(self, content): self.content = content
+            def __reduce_ex__(self, protocol):
+                return list, ((pickle.PickleBuffer(self.content),),)
+        def packs():
+            return {os.stat(os.path.join(at, one)).st_ino for at, _, names in os.walk(STORE) for one in names}
+        def maps():
+            with open("/proc/self/maps") as lines:
+                return sum(int(line.split()[4]) in packs() for line in lines)
+        def descriptors():
+            return sum(os.stat(int(name)).st_ino in packs() for name in os.listdir("/proc/self/fd") if is_open(int(name)))
+        def is_open(number):
+            try:
+                return bool(os.fstat(number))
+            except OSError:
+                return False
+        STORE = os.path.join(os.environ["KALE_STORE"].replace("file://", ""), "packs")
+    """
+
+    def big(self, *words):
+        self.step("a", self.MAPPED + """
+        kale_agent.save("big", Big(b"".join(number.to_bytes(4, "big") * 1024 for number in range(2000))))
+        """, *words)
+
+    def test_a_value_is_mapped_and_writing_to_it_changes_nothing_stored(self):
+        self.big("--compress", "never")
+        before = self.stored_digest()
+        told = self.step("b", self.MAPPED + """
+        [buffer] = kale_agent.load("a:big")
+        print(maps() > 0, descriptors(), buffer.readonly, len(buffer), bytes(buffer[4096:4100]))
+        """)
+        self.assertEqual(told, "True 0 True 8192000 b'\\x00\\x00\\x00\\x01'\n")
+        self.step("w", self.MAPPED + """
+        kale_agent.save("big", Big(bytearray(os.urandom(8_000_000))))
+        """, "--compress", "never")
+        before = self.stored_digest()
+        told = self.step("c", self.MAPPED + """
+        [buffer] = kale_agent.load("w:big")
+        kept = bytes(buffer)
+        buffer[:] = b"c" * len(buffer)
+        [again] = kale_agent.load("w:big")
+        print(maps() > 0, bytes(buffer[:3]), bytes(again) == kept)
+        """)
+        self.assertEqual(told, "True b'ccc' True\n")
+        self.assertEqual(self.stored_digest(), before)
+        self.assertEqual(self.agent("verify").returncode, 0)
+
+    def test_what_cannot_be_mapped_is_the_same(self):
+        code = self.MAPPED + """
+        [buffer] = kale_agent.load("a:big")
+        import hashlib
+        print(maps() > 0, hashlib.sha256(buffer).hexdigest())
+        """
+        told = []
+        for number, compress in enumerate(["never", "zstd"]):
+            with mock.patch.dict(self.environment, {"KALE_RUN": f"r{number}"}):
+                self.big("--compress", compress, "--dedup", "never")
+                told += self.step("b", code).split() + self.step("d", code, "--in", "big=a:big").split()
+        self.assertEqual(told[::2], ["True", "True", "False", "False"])
+        self.assertEqual(len(set(told[1::2])), 1)
+
+    def test_a_map_outlives_its_pack(self):
+        self.big("--compress", "never")
+        told = self.agent(
+            "run", "--step", "b", "--", sys.executable, "-c", textwrap.dedent(self.MAPPED + """
+        import hashlib, pathlib
+        [buffer] = kale_agent.load("a:big")
+        for pack in pathlib.Path(os.environ["KALE_STORE"].replace("file://", ""), "packs").rglob("*/*"):
+            pack.unlink()
+        print(hashlib.sha256(buffer).hexdigest())
+        """), check=False).stdout.decode()
+        expected = b"".join(number.to_bytes(4, "big") * 1024 for number in range(2000))
+        self.assertEqual(told.strip(), hashlib.sha256(expected).hexdigest())
+
+    def test_a_damaged_map_stops_the_step_and_commits_nothing(self):
+        self.big("--compress", "never")
+        pack = self.damage()
+        for name, rest in [("b", "import signal\n        signal.pause()"), ("c", "print('done')")]:
+            told = self.fails_with(193, name, self.MAPPED + f"""
+        kale_agent.load("a:big")
+        kale_agent.save("out", 1)
+        {rest}
+        """)
+            for word in ("a:big", "'buffers'", "chunk", pack.name):
+                self.assertIn(word, told)
+
+    def test_what_tells_a_program_what_to_do_is_verified_first(self):
+        marker = b"a marker in the pickle itself"
+        self.step("a", self.MAPPED + f"""
+        kale_agent.save("big", [Big(os.urandom(8_000_000)), os.urandom(200_000), {marker}])
+        """, "--compress", "never")
+        [(pack, at)] = [(path, path.read_bytes().find(marker)) for path in self.packs() if marker in path.read_bytes()]
+        pack.chmod(0o644)
+        with open(pack, "r+b") as file:
+            file.seek(at)
+            file.write(b"A")
+        told = self.step("b", self.MAPPED + """
+        try:
+            kale_agent.load("a:big")
+        except kale_agent.KaleError as error:
+            print(error.code, error)
+        """)
+        self.assertTrue(told.startswith("193 "), told)
+        self.assertIn("chunk", told)
+
+    def test_a_pack_that_is_cut_short_is_refused(self):
+        self.big("--compress", "never")
+        pack = self.packs()[0]
+        pack.chmod(0o644)
+        os.truncate(pack, 5_000_000)
+        told = self.step("b", self.MAPPED + """
+        try:
+            kale_agent.load("a:big")
+        except kale_agent.KaleError as error:
+            print(error.code, error)
+        """)
+        self.assertTrue(told.startswith("193 "), told)
+        self.assertIn(pack.name, told)
+
+    @unittest.skipIf(np is None, "no numpy")
+    def test_arrays_are_mapped_whatever_their_order(self):
+        self.step(
+            "a",
+            """
+            import kale_agent, numpy as np
+            noise = np.random.default_rng(1).standard_normal((300, 500))
+            kale_agent.save("c", noise)
+            kale_agent.save("f", np.asfortranarray(noise))
+            kale_agent.save("strided", noise[:, ::2])
+            np.save(kale_agent.outputs()["file"], noise)
+        """,
+            "--out",
+            "file=" + os.path.join(self.store, "..", "file.npy"),
+        )
+        before = self.stored_digest()
+        told = self.step(
+            "b",
+            textwrap.dedent(self.MAPPED)
+            + textwrap.dedent(
+                """
+            import numpy as np
+            noise = np.random.default_rng(1).standard_normal((300, 500))
+            for name in ("c", "f", "strided", "file"):
+                array = kale_agent.load("a:" + name)
+                same = np.array_equal(array, noise[:, ::2] if name == "strided" else noise)
+                mapped = maps()
+                aligned = array.ctypes.data % 64
+                array[:] = 0
+                print(name, same, mapped, aligned, array.flags.f_contiguous, array.flags.writeable)
+                del array
+        """
+            ),
+        )
+        self.assertEqual(
+            told,
+            "c True 1 0 False True\nf True 1 0 True True\nstrided True 1 0 False True\nfile True 1 0 False True\n",
+        )
+        self.assertEqual(self.stored_digest(), before)
+
+    @unittest.skipIf(pa is None or pd is None, "no pandas with pyarrow")
+    def test_tables_are_mapped(self):
+        self.step(
+            "a",
+            """
+            import kale_agent, numpy as np, pandas as pd, pyarrow as pa
+            noise = np.random.default_rng(1).standard_normal(100_000)
+            kale_agent.save("frame", pd.DataFrame({"x": noise, "y": noise * 2}))
+            kale_agent.save("table", pa.table({"x": noise}))
+        """,
+        )
+        before = self.stored_digest()
+        told = self.step(
+            "b",
+            textwrap.dedent(self.MAPPED)
+            + textwrap.dedent(
+                """
+            import numpy as np
+            noise = np.random.default_rng(1).standard_normal(100_000)
+            frame, table = kale_agent.load("a:frame"), kale_agent.load("a:table")
+            print(maps() > 0)
+            print((frame["y"] == noise * 2).all(), (table["x"].to_numpy() == noise).all())
+            frame.loc[0, "x"] = 5
+            print(frame.loc[0, "x"])
+        """
+            ),
+        )
+        self.assertEqual(told, "True\nTrue True\n5.0\n")
+        self.assertEqual(self.stored_digest(), before)
 
     @unittest.skipIf(np is None, "no numpy")
     def test_arrays_from_step_to_step(self):

@@ -40,7 +40,11 @@ fn what_was_taken_cannot_be_changed_through_the_next_step() {
     let place = Sandbox::new();
     let told = place.step("make", ["--dir", "own", "--out", "big"], MAKE);
     let sum = lines(&told.stdout)[1].to_owned();
-    place.step("spoil", ["--in", "make:big"], "chmod u+w $KALE_IN_BIG; printf spoiled | dd of=$KALE_IN_BIG conv=notrunc");
+    place.step(
+        "spoil",
+        ["--in", "make:big"],
+        "chmod u+w $KALE_IN_BIG; printf spoiled | dd of=$KALE_IN_BIG conv=notrunc",
+    );
     let back = place.step("use", ["--in", "make:big"], "sha256sum < $KALE_IN_BIG");
     assert_eq!(lines(&back.stdout)[0], sum);
 }

@@ -7,8 +7,8 @@ use std::{
 
 /// From the top down: a layer may use those behind it.
 const LAYERS: [&str; 5] = ["cli", "step", "fanin", "marshal", "store"];
-/// `report` is used by all of them; `python` by `step`, which installs it.
-const BESIDE: [&str; 2] = ["report", "python"];
+/// `report` and `limits` are used by all of them; `python` by `step`, which installs it.
+const BESIDE: [&str; 3] = ["report", "limits", "python"];
 const LONGEST: usize = 400;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

@@ -119,6 +119,10 @@ pub(super) struct RunArgs {
     /// When what is committed is other work than this: fail with code 196, or accept it [default: fail].
     #[arg(long, env = "KALE_ON_CHANGED", value_name = "WHAT")]
     pub(super) on_changed: Option<OnChangedArg>,
+    /// The most memory, in bytes, that `save` in Python may hand over before it is stored [default: half of what the
+    /// container still allows].
+    #[arg(long, env = "KALE_HAND_OVER", value_name = "BYTES")]
+    pub(super) hand_over: Option<u64>,
     #[command(flatten)]
     pub(super) data: DataArgs,
     /// A YAML or JSON file with the same settings; flags and variables win over it.
@@ -142,7 +146,7 @@ pub(super) struct DataArgs {
     /// themselves, such as a RAM disk [default: always].
     #[arg(long, env = "KALE_SYNC", value_name = "WHEN")]
     pub(super) sync: Option<SyncArg>,
-    /// Threads that move data [default: one a core].
+    /// Threads that move data [default: one a core that the container may use].
     #[arg(long, env = "KALE_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
 }

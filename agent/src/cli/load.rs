@@ -49,7 +49,7 @@ fn through_agent(socket: &PathBuf, args: &LoadArgs, look: Look) -> Result<u8, Fa
         }
         _ => None,
     };
-    match client::ask(socket, Request::Load(Load { reference: args.reference.clone(), path }), &[])? {
+    match client::ask(socket, Request::Load(Load { reference: args.reference.clone(), path, map: false }), &[])? {
         Reply::Loaded { path, .. } if to_stdout(args) => {
             let place = PathBuf::from(path);
             let mut file = File::open(&place).map_err(|error| {

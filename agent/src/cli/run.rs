@@ -7,6 +7,7 @@ use super::{
     spec::{self, Spec},
 };
 use crate::{
+    limits,
     report::{self, Monitor},
     step::{
         self, StepError, StepPlan, StepSettings,
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 use kale_protocol::{exit::Code, layout::Shard};
-use std::{collections::BTreeMap, ffi::OsString, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 /// What Kubernetes gives a pod by default.
 const GRACE: Duration = Duration::from_secs(30);
@@ -97,6 +98,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
             Some(OnChangedArg::Accept) => OnChanged::Accept,
         },
         threads: args.data.threads.or(spec.threads).unwrap_or_else(cores),
+        hand_over: args.hand_over.or(spec.hand_over),
         dedup: args.data.dedup.or(spec.dedup).map(Into::into).unwrap_or_default(),
         sync: args.data.sync.or(spec.sync).map(Into::into).unwrap_or_default(),
         compress: match (args.data.compress, &spec.compress) {
@@ -107,9 +109,9 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
     })
 }
 
-/// As many threads as this process may use cores; the standard library counts affinity and cgroup quota.
+/// As many threads as can run at once here.
 pub(super) fn cores() -> NonZeroUsize {
-    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    limits::threads()
 }
 
 /// What flags said, or what the spec file says where they said nothing.

@@ -32,7 +32,14 @@ pub(super) fn run(args: SaveArgs, look: Look) -> Result<u8, Failure> {
 
 fn through_agent(socket: &PathBuf, args: &SaveArgs, look: Look) -> Result<u8, Failure> {
     let save = |from| {
-        Request::Save(Save { name: args.name.to_string(), format: args.format.clone(), value: args.value, from })
+        Request::Save(Save {
+            name: args.name.to_string(),
+            format: args.format.clone(),
+            value: args.value,
+            from,
+            stripes: Vec::new(),
+            hand_over: false,
+        })
     };
     let reply = if args.path == Path::new("-") {
         // The agent reads our stdin itself: one copy less, and no limit on its length.

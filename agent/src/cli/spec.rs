@@ -43,6 +43,7 @@ pub(super) struct Spec {
     pub(super) sync: Option<SyncArg>,
     pub(super) compress: Option<String>,
     pub(super) threads: Option<NonZeroUsize>,
+    pub(super) hand_over: Option<u64>,
     pub(super) command: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Content to chunks and back: segment, cut, hash, compress, pack; trees; a look into formats.
 //!
 //! Saving: `source` and `walk` read, `segment` and `cut` decide where content is cut, `save` hashes, compresses and
-//! puts in order, `pack_writer` and `manifest_writer` write. Restoring: `manifest_reader` checks and streams nodes,
+//! puts in order, `pack_writer` and `manifest_writer` write. Restoring: `maps` tells what needs no copy, `manifest_reader` checks and streams nodes,
 //! `pack_reader` reads and verifies chunks, `restore`, `content` and `verify` use them. `look` shows content to people.
 
 mod compress;
@@ -15,6 +15,7 @@ pub mod look;
 mod manifest_reader;
 mod manifest_rules;
 mod manifest_writer;
+mod maps;
 mod pack_reader;
 mod pack_writer;
 mod pieces;
@@ -33,6 +34,7 @@ pub use content::{Content, open_content};
 pub use error::MarshalError;
 pub use known::Known;
 pub use manifest_reader::{ManifestReader, Nodes};
+pub use maps::{Lies, MappableFile, mappable};
 pub use restore::{RestoreOptions, Restored, restore};
 pub use save::{Compress, SaveOptions, Saved, save};
 pub use source::Source;

@@ -2,6 +2,7 @@
 
 use super::{
     MarshalError,
+    segment::ReadAt,
     walk::{Found, Visited, Walk, mode, modified_ns},
 };
 use kale_protocol::path::ArtifactPath;
@@ -34,6 +35,8 @@ pub enum Source {
     /// Regular files (memory files, too) under paths: one at the root is a file, else they make a tree. They are read
     /// from their first byte, whatever their position; all have mode 0644, and the folders above them 0755.
     Parts(Vec<(ArtifactPath, File)>),
+    /// As [`Source::Parts`], with the content of each part in one or several files, one behind the other.
+    Striped(Vec<(ArtifactPath, Vec<File>)>),
     /// Bytes of unknown length, saved as a file of mode 0644. Content that begins like a format whose tables are at its
     /// end is first written to a temporary file without a name.
     Reader(Box<dyn Read + Send>),
@@ -45,6 +48,7 @@ impl fmt::Debug for Source {
             Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
             Self::Own(path) => f.debug_tuple("Own").field(path).finish(),
             Self::Parts(parts) => f.debug_list().entries(parts.iter().map(|(path, _)| path)).finish(),
+            Self::Striped(parts) => f.debug_list().entries(parts.iter().map(|(path, _)| path)).finish(),
             Self::Reader(_) => f.write_str("Reader"),
         }
     }
@@ -75,20 +79,32 @@ impl Entries {
 
     /// Parts, in order and with the folders that they lie in.
     pub(crate) fn of_parts(parts: Vec<(ArtifactPath, File)>) -> Result<Self, MarshalError> {
+        Self::of_striped(parts.into_iter().map(|(path, file)| (path, vec![file])).collect())
+    }
+
+    /// Parts of several files each, in order and with the folders that they lie in.
+    pub(crate) fn of_striped(parts: Vec<(ArtifactPath, Vec<File>)>) -> Result<Self, MarshalError> {
         let mut entries: BTreeMap<ArtifactPath, Visited> = BTreeMap::new();
         if parts.is_empty() {
             entries.insert(ArtifactPath::root(), folder(ArtifactPath::root()));
         }
-        for (path, file) in parts {
+        for (path, files) in parts {
             let local = shown(&path);
-            let stat = fstat(&file).map_err(|errno| MarshalError::Io {
+            let failed = |errno: nix::errno::Errno| MarshalError::Io {
                 action: "look at",
                 path: local.clone(),
                 source: errno.into(),
-            })?;
-            if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-                return Err(MarshalError::Refused { path: local, what: "part that is no regular file" });
+            };
+            for file in &files {
+                let stat = fstat(file).map_err(failed)?;
+                if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+                    return Err(MarshalError::Refused { path: local, what: "part that is no regular file" });
+                }
             }
+            let Some(file) = Striped::new(files).map_err(failed)? else {
+                return Err(MarshalError::Refused { path: local, what: "part without a file" });
+            };
+            let stat = file.stat().map_err(failed)?;
             let mut above = path.parent();
             while let Some(at) = above {
                 above = at.parent();
@@ -130,23 +146,97 @@ fn shown(path: &ArtifactPath) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(path))
 }
 
+/// One or several files that are read as one: their content one behind the other.
+#[derive(Debug)]
+pub(crate) struct Striped {
+    first: File,
+    /// Where each further file starts, and the file.
+    more: Vec<(u64, File)>,
+}
+
+impl From<File> for Striped {
+    fn from(file: File) -> Self {
+        Self { first: file, more: Vec::new() }
+    }
+}
+
+impl Striped {
+    /// Files as one; none where there are none.
+    fn new(files: Vec<File>) -> Result<Option<Self>, nix::errno::Errno> {
+        let mut files = files.into_iter();
+        let Some(first) = files.next() else { return Ok(None) };
+        let mut start = length(&fstat(&first)?);
+        let mut more = Vec::new();
+        for file in files {
+            let bytes = length(&fstat(&file)?);
+            more.push((start, file));
+            start = start.saturating_add(bytes);
+        }
+        Ok(Some(Self { first, more }))
+    }
+
+    /// What the first file is, with the length and room of all, and the latest of their times.
+    fn stat(&self) -> Result<FileStat, nix::errno::Errno> {
+        let mut all = fstat(&self.first)?;
+        for (_, file) in &self.more {
+            let stat = fstat(file)?;
+            all.st_size = all.st_size.saturating_add(stat.st_size);
+            all.st_blocks = all.st_blocks.saturating_add(stat.st_blocks);
+            let latest = |a: (i64, i64), b: (i64, i64)| a.max(b);
+            (all.st_mtime, all.st_mtime_nsec) =
+                latest((all.st_mtime, all.st_mtime_nsec), (stat.st_mtime, stat.st_mtime_nsec));
+            (all.st_ctime, all.st_ctime_nsec) =
+                latest((all.st_ctime, all.st_ctime_nsec), (stat.st_ctime, stat.st_ctime_nsec));
+        }
+        Ok(all)
+    }
+}
+
+fn length(stat: &FileStat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+impl ReadAt for Striped {
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        if self.more.is_empty() {
+            return FileExt::read_exact_at(&self.first, buffer, offset);
+        }
+        while !buffer.is_empty() {
+            let index = self.more.partition_point(|(start, _)| *start <= offset);
+            let (start, file) = match index.checked_sub(1) {
+                Some(before) => (self.more[before].0, &self.more[before].1),
+                None => (0, &self.first),
+            };
+            let here = match self.more.get(index) {
+                Some((next, _)) => buffer.len().min(usize::try_from(next - offset).unwrap_or(usize::MAX)),
+                None => buffer.len(),
+            };
+            let (now, rest) = buffer.split_at_mut(here);
+            FileExt::read_exact_at(file, now, offset - start)?;
+            buffer = rest;
+            offset += here as u64;
+        }
+        Ok(())
+    }
+}
+
 /// A regular file that is being read, with what it was when that began.
 #[derive(Debug)]
 pub(crate) struct Regular {
-    file: File,
+    file: Striped,
     path: PathBuf,
     stat: FileStat,
 }
 
 impl Regular {
     /// A file as it was when it was opened.
-    pub(crate) fn new(file: File, path: PathBuf, stat: FileStat) -> Self {
-        Self { file, path, stat }
+    pub(crate) fn new(file: impl Into<Striped>, path: PathBuf, stat: FileStat) -> Self {
+        Self { file: file.into(), path, stat }
     }
 
     /// Its length.
     pub(crate) fn bytes(&self) -> u64 {
-        u64::try_from(self.stat.st_size).unwrap_or(0)
+        length(&self.stat)
     }
 
     /// Where it lies.
@@ -154,8 +244,13 @@ impl Regular {
         &self.path
     }
 
+    /// The file on a disk, where it is one.
+    pub(crate) fn single(&self) -> Option<&File> {
+        self.file.more.is_empty().then_some(&self.file.first)
+    }
+
     /// The file, for reading its tables.
-    pub(crate) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &Striped {
         &self.file
     }
 
@@ -176,7 +271,10 @@ impl Regular {
     ///
     /// Only asked for files with holes; a file system without `SEEK_HOLE` has none, as far as this knows.
     pub(crate) fn hole_end(&self, at: u64) -> u64 {
-        let seek = |whence| i64::try_from(at).ok().map(|at| lseek(&self.file, at, whence));
+        if !self.file.more.is_empty() {
+            return at;
+        }
+        let seek = |whence| i64::try_from(at).ok().map(|at| lseek(&self.file.first, at, whence));
         let data = match seek(Whence::SeekData) {
             Some(Ok(data)) => u64::try_from(data).unwrap_or(at),
             // Nothing but a hole up to the end.
@@ -188,7 +286,7 @@ impl Regular {
 
     /// Checks that it is what it was, and as long.
     pub(crate) fn check_unchanged(&self) -> Result<(), MarshalError> {
-        let now = fstat(&self.file).map_err(|errno| MarshalError::Io {
+        let now = self.file.stat().map_err(|errno| MarshalError::Io {
             action: "look at",
             path: self.path.clone(),
             source: errno.into(),
@@ -209,5 +307,45 @@ impl Regular {
 
     fn changed(&self, how: String) -> MarshalError {
         MarshalError::Changed { path: self.path.clone(), how }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    #[test]
+    fn several_files_are_read_as_one() {
+        let parts: [&[u8]; 4] = [b"abc", b"", b"d", b"efgh"];
+        let all = parts.concat();
+        let striped = Striped::new(parts.map(file).into()).unwrap().unwrap();
+        assert_eq!(length(&striped.stat().unwrap()), 8);
+        for start in 0..=8 {
+            for end in start..=8 {
+                let mut read = vec![0; end - start];
+                striped.read_exact_at(&mut read, start as u64).unwrap();
+                assert_eq!(read, all[start..end], "{start}..{end}");
+            }
+        }
+        assert!(striped.read_exact_at(&mut [0; 2], 7).is_err());
+        assert!(Striped::new(Vec::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_change_of_any_of_several_files_is_seen() {
+        let kept = file(b"cd");
+        let striped = Striped::new(vec![file(b"ab"), kept.try_clone().unwrap()]).unwrap().unwrap();
+        let stat = striped.stat().unwrap();
+        let regular = Regular::new(striped, PathBuf::from("x"), stat);
+        regular.check_unchanged().unwrap();
+        (&kept).write_all(b"e").unwrap();
+        assert!(matches!(regular.check_unchanged(), Err(MarshalError::Changed { .. })));
     }
 }

@@ -4,7 +4,7 @@
 //! walked is open, and everything is opened relative to it: a path that is swapped for a link during the walk leads
 //! nowhere. Memory: the names of the folders on the way down, and the first names of files that have several.
 
-use super::MarshalError;
+use super::{MarshalError, source::Striped};
 use kale_protocol::path::{ArtifactPath, PathError};
 use nix::{
     dir::Dir,
@@ -52,7 +52,7 @@ pub(crate) enum Found {
     /// A folder, whose entries follow.
     Folder,
     /// A regular file, opened.
-    File(File, FileStat),
+    File(Striped, FileStat),
     /// A symbolic link's target.
     Symlink(Vec<u8>),
     /// Another name of the file that was visited under this path.
@@ -163,7 +163,7 @@ impl Walk {
         if kind(&opened) != SFlag::S_IFREG || identity(&opened) != identity(seen) {
             return Err(self.changed(path, "another file took its place"));
         }
-        Ok(Found::File(File::from(file), opened))
+        Ok(Found::File(File::from(file).into(), opened))
     }
 
     /// Sees the folder that is being walked as it is now: a file of it was taken out on purpose.

@@ -1,19 +1,27 @@
-//! The client for step code in Python, carried inside the binary: `kale_agent.py`.
+//! The client for step code in Python, carried inside the binary: the package `kale_agent`.
 
 use std::{fs, io, path::Path};
 
-/// The module's name in the folder.
-pub const MODULE_FILE: &str = "kale_agent.py";
-/// The module's source.
-const MODULE: &str = include_str!("kale_agent.py");
+/// The package's name in the folder.
+pub const PACKAGE: &str = "kale_agent";
+/// The package's modules, one concern each.
+const MODULES: [(&str, &str); 6] = [
+    ("__init__.py", include_str!("kale_agent/__init__.py")),
+    ("client.py", include_str!("kale_agent/client.py")),
+    ("decode.py", include_str!("kale_agent/decode.py")),
+    ("encode.py", include_str!("kale_agent/encode.py")),
+    ("errors.py", include_str!("kale_agent/errors.py")),
+    ("memory.py", include_str!("kale_agent/memory.py")),
+];
 
-/// Writes the module into a folder, over what was there under its name.
+/// Writes the package into a folder, over what was there under its name.
 ///
 /// The folder is made where it is missing, and is to be put on `PYTHONPATH`. Written in place: the folder must be
 /// the agent's own.
 pub fn install(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join(MODULE_FILE), MODULE)
+    let package = folder.join(PACKAGE);
+    fs::create_dir_all(&package)?;
+    MODULES.iter().try_for_each(|(name, source)| fs::write(package.join(name), source))
 }
 
 #[cfg(test)]
@@ -21,12 +29,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_module_is_written_whole_and_again() {
+    fn the_package_is_written_whole_and_again() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("python");
         install(&place).unwrap();
-        fs::write(place.join(MODULE_FILE), "old").unwrap();
+        fs::write(place.join(PACKAGE).join("client.py"), "old").unwrap();
         install(&place).unwrap();
-        assert_eq!(fs::read_to_string(place.join(MODULE_FILE)).unwrap(), MODULE);
+        for (name, source) in MODULES {
+            assert_eq!(fs::read_to_string(place.join(PACKAGE).join(name)).unwrap(), source);
+        }
+        // Whatever lies in the package has to be carried.
+        let carried = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/python").join(PACKAGE);
+        let there = fs::read_dir(carried).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut there: Vec<_> = there.filter(|name| name.to_string_lossy().ends_with(".py")).collect();
+        there.sort();
+        assert_eq!(there, MODULES.map(|(name, _)| name));
     }
 }

@@ -89,6 +89,7 @@ pub fn save_directly(
         on_committed: OnCommitted::Succeed,
         on_changed: OnChanged::Fail,
         threads: direct.threads,
+        hand_over: None,
         dedup: direct.dedup,
         compress: direct.compress,
     });

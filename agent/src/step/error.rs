@@ -93,6 +93,12 @@ pub enum StepError {
     /// A worker thread of the agent panicked.
     #[error("a part of the agent gave up")]
     Panicked(#[source] tokio::task::JoinError),
+    /// A part of the agent panicked while it did this.
+    #[error("{what}: a part of the agent gave up")]
+    GaveUp {
+        /// What was being done.
+        what: String,
+    },
     /// The command ran too long and was stopped.
     #[error("the command ran longer than --timeout {} and was stopped", humantime::format_duration(*.limit))]
     Timeout {
@@ -147,7 +153,7 @@ impl StepError {
             Self::Io { .. } => Code::Io,
             Self::DirInUse { .. } => Code::Usage,
             Self::Supervise(error) => error.code(),
-            Self::Panicked(_) | Self::Stopped { .. } => Code::Internal,
+            Self::Panicked(_) | Self::GaveUp { .. } | Self::Stopped { .. } => Code::Internal,
             Self::Timeout { .. } => Code::Timeout,
         }
     }

@@ -7,11 +7,14 @@ mod dir;
 mod direct;
 mod env;
 mod error;
+mod handed;
 mod inputs;
+mod maps;
 mod plan;
 mod record;
 mod request;
 mod restore;
+mod saves;
 mod session;
 pub mod settings;
 mod socket;
@@ -25,7 +28,7 @@ pub use record::now_ns;
 pub use request::code_of;
 pub use settings::StepSettings;
 
-use crate::report::Monitor;
+use crate::report::{Monitor, Phase};
 use commit::Published;
 use dir::StepDir;
 use inputs::ReadyInput;
@@ -85,18 +88,30 @@ pub async fn run(
         recorder.usage = Some(finished.usage);
         recorder.notes.extend(finished.leftovers.iter().cloned());
         recorder.log = finished.log.as_ref().map(|(_, summary)| *summary);
+        session.maps.failure()?;
         let message = not_started(&finished, &command);
         let timed_out = timed_out(&finished, timeout);
         let status = judge(&finished);
         log = finished.log.map(|(log, _)| log);
+        let saved = match finished.stopped_by {
+            // Whoever stops a step does not wait for what will not count.
+            Some(_) => Ok(()),
+            None => handed_over(&session, signals, &monitor).await,
+        };
         timed_out?;
-        match status? {
-            0 => {}
-            status => return Ok(Ended { status, message }),
+        match (status?, saved) {
+            (0, saved) => saved?,
+            (status, saved) => {
+                if let Err(error) = saved {
+                    monitor.warn(&crate::report::chain(&error));
+                }
+                return Ok(Ended { status, message });
+            }
         }
         let (at, place) = (Arc::clone(&session), Arc::clone(&dir));
         let collected = blocking(move || collect::outputs(&at, &place));
         unless_stopped_twice(signals, &monitor, collected).await???;
+        verified(&session, signals, &monitor).await?;
         recorder.times.stored_ns = now_ns();
         Ok(Ended { status: 0, message: None })
     }
@@ -174,13 +189,45 @@ async fn run_command(
         settings::LogPolicy::Inherit => Output::Inherit,
     };
     let variables = env::variables(&session.work, inputs, dir);
-    let supervision = Supervision { env: &variables, output, ..base };
+    let stop = Some(session.maps.stopper());
+    let supervision = Supervision { env: &variables, output, stop, ..base };
     let finished = tokio::select! {
         finished = supervise(signals, supervision) => finished,
         () = server.serve() => unreachable!("the server accepts for ever"),
     };
+    if finished.as_ref().is_ok_and(|finished| finished.stopped_by.is_some()) {
+        session.saves.give_up();
+    }
     server.close().await;
     Ok(finished?)
+}
+
+/// Waits until all that step code handed over is stored.
+async fn handed_over(
+    session: &Arc<Session>,
+    signals: &mut Signals,
+    monitor: &Arc<dyn Monitor>,
+) -> Result<(), StepError> {
+    let at = Arc::clone(session);
+    if !session.saves.under_way() {
+        return at.saves.finish();
+    }
+    monitor.begin(Phase::Save, "what was handed over", None);
+    let stored = unless_stopped_twice(signals, monitor, blocking(move || at.saves.finish())).await;
+    monitor.end();
+    stored??
+}
+
+/// Waits until all that step code has mapped is verified.
+async fn verified(session: &Arc<Session>, signals: &mut Signals, monitor: &Arc<dyn Monitor>) -> Result<(), StepError> {
+    let at = Arc::clone(session);
+    if !session.maps.under_way() {
+        return at.maps.failure();
+    }
+    monitor.begin(Phase::Verify, "what was mapped", None);
+    let verified = unless_stopped_twice(signals, monitor, blocking(move || at.maps.finish())).await;
+    monitor.end();
+    verified??
 }
 
 /// The exit status for how a step's command ended; a step that was stopped is never a success, whatever its command

@@ -70,6 +70,8 @@ pub struct Work {
     pub on_changed: OnChanged,
     /// Threads that move data.
     pub threads: NonZeroUsize,
+    /// The most memory that saves may hand over at a time; `None`: half of what the container still allows.
+    pub hand_over: Option<u64>,
     /// Whether content that the store has is referred to.
     pub dedup: Dedup,
     /// Whether and how content is compressed.
@@ -162,6 +164,7 @@ fn plan_work(settings: &StepSettings, workdir: &Path, now_ns: i64) -> Result<Wor
         on_committed: settings.on_committed,
         on_changed: settings.on_changed,
         threads: settings.threads,
+        hand_over: settings.hand_over,
         dedup: settings.dedup,
         compress: settings.compress,
     })

@@ -3,9 +3,12 @@
 use super::{
     StepError,
     env::input_path,
+    handed,
     inputs::{self, ReadyInput},
+    maps,
     plan::PlannedInput,
     restore,
+    saves::{Grant, Job, Saves},
     socket::Service,
 };
 use crate::{
@@ -20,7 +23,6 @@ use kale_protocol::{
     limits,
     manifest::Shape,
     name::Name,
-    path::ArtifactPath,
 };
 use std::{
     fs::File,
@@ -31,72 +33,64 @@ use std::{
 /// Numbers the places for what step code loads.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
-/// Does what is asked; a failure is an answer too.
-pub(super) fn answer(service: &Service, request: Request, files: Vec<File>) -> Reply {
+/// An answer, and the descriptors that go with it.
+pub(super) type Answer = (Reply, Vec<File>);
+
+/// Does what is asked; a failure is an answer too. `grant` is the room that was offered on this connection before.
+pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, grant: &mut Option<Grant>) -> Answer {
     let done = match request {
-        Request::Save(save) => self::save(service, &save, files),
-        Request::Load(load) => self::load(service, &load),
+        Request::Load(load) => {
+            return self::load(service, &load).unwrap_or_else(|error| (failed(&error), Vec::new()));
+        }
+        Request::Save(save) => self::save(service, &save, files, grant.take()),
+        Request::Offer { bytes } => {
+            // What was offered before goes first: it may be the same content, which has grown.
+            *grant = None;
+            *grant = Saves::offer(&service.session, bytes);
+            Ok(if grant.is_some() { Reply::Memory } else { Reply::Stream })
+        }
+        Request::Stored { ticket } => service.session.saves.stored(ticket),
         Request::FanOut { step, count } => fan_out(service, &step, count),
     };
-    done.unwrap_or_else(|error| Reply::Failed { code: error.code().number(), message: report::chain(&error) })
+    (done.unwrap_or_else(|error| failed(&error)), Vec::new())
+}
+
+fn failed(error: &StepError) -> Reply {
+    Reply::Failed { code: error.code().number(), message: report::chain(error) }
 }
 
 fn name(text: &str) -> Result<Name, StepError> {
     text.parse().map_err(|error| StepError::settings(format!("{error}"), "use another name"))
 }
 
-fn save(service: &Service, save: &Save, files: Vec<File>) -> Result<Reply, StepError> {
+fn save(service: &Service, save: &Save, files: Vec<File>, grant: Option<Grant>) -> Result<Reply, StepError> {
     let name = name(&save.name)?;
+    let handed = handed::sealed(&files);
     let source = match &save.from {
         Content::Path(path) => Source::Path(absolute(path)?),
-        Content::Parts(parts) if parts.len() == files.len() && !parts.is_empty() => self::parts(parts, files)?,
-        Content::Parts(parts) => {
-            return Err(StepError::settings(
-                format!("{} parts were named and {} descriptors came", parts.len(), files.len()),
-                format!("send as many as there are parts, 1 to {}", limits::IPC_DESCRIPTORS),
-            ));
-        }
+        Content::Parts(parts) => handed::source(parts, &save.stripes, files)?,
     };
     let shape = save.value.then_some(Shape::Value);
-    let saved = service
-        .session
-        .save(&name, source, shape, save.format.clone())
-        .map_err(StepError::marshal(format!("cannot save {name}")))?;
-    Ok(Reply::Saved {
-        digest: saved.digest.to_string(),
-        raw_bytes: saved.totals.raw_bytes,
-        stored_bytes: saved.stored_bytes,
-    })
+    let job = Job { name, source, shape, format: save.format.clone(), handed };
+    Ok(Saves::push(&service.session, job, save.hand_over, grant))
 }
 
-fn parts(names: &[String], mut files: Vec<File>) -> Result<Source, StepError> {
-    if let ([only], [file]) = (names, files.as_slice())
-        && only.is_empty()
-        && !file.metadata().is_ok_and(|found| found.is_file())
-    {
-        // A pipe, such as the client's stdin: read to its end.
-        return Ok(Source::Reader(Box::new(files.remove(0))));
-    }
-    let named = names.iter().map(|name| ArtifactPath::new(name.clone().into_bytes())).zip(files);
-    let parts: Result<Vec<_>, _> = named.map(|(path, file)| path.map(|path| (path, file))).collect();
-    Ok(Source::Parts(parts.map_err(|error| StepError::settings(error.to_string(), "name parts by relative paths"))?))
-}
-
-fn load(service: &Service, load: &Load) -> Result<Reply, StepError> {
+fn load(service: &Service, load: &Load) -> Result<Answer, StepError> {
     let declared = load.reference.parse::<Name>().ok();
     let declared = service.inputs.iter().find(|input| Some(&input.name) == declared.as_ref());
     let wanted = load.path.as_deref().map(absolute).transpose()?;
     match (declared, wanted) {
-        (Some(input), None) => Ok(loaded(input, &input_path(input, &service.dir))),
+        (Some(input), None) => Ok((loaded(input, &input_path(input, &service.dir)), Vec::new())),
         (Some(input), Some(path)) => {
             restore::input(service.session.store(), input, &path, &service.session.work, &service.session.monitor)?;
-            Ok(loaded(input, &path))
+            Ok((loaded(input, &path), Vec::new()))
         }
-        (None, wanted) => load_reference(service, &load.reference, wanted),
+        (None, wanted) => load_reference(service, load, wanted),
     }
 }
 
-fn load_reference(service: &Service, reference: &str, wanted: Option<PathBuf>) -> Result<Reply, StepError> {
+fn load_reference(service: &Service, load: &Load, wanted: Option<PathBuf>) -> Result<Answer, StepError> {
+    let reference = load.reference.as_str();
     let session = &service.session;
     let setting: super::settings::InputSetting = reference.parse().map_err(|error| {
         let declared = service.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -120,13 +114,20 @@ fn load_reference(service: &Service, reference: &str, wanted: Option<PathBuf>) -
             });
         }
     };
+    if load.map
+        && planned.path.is_none()
+        && let Some(mapped) = maps::map(session, reference, &ready)?
+    {
+        session.loaded(ready.record());
+        return Ok(mapped);
+    }
     let path = match &planned.path {
         Some(path) => path.clone(),
         None => service.dir.loaded(LOADED.fetch_add(1, Ordering::Relaxed)),
     };
     restore::input(session.store(), &ready, &path, &session.work, &session.monitor)?;
     session.loaded(ready.record());
-    Ok(loaded(&ready, &path))
+    Ok((loaded(&ready, &path), Vec::new()))
 }
 
 fn loaded(input: &ReadyInput, path: &Path) -> Reply {

@@ -1,6 +1,6 @@
 //! What one attempt has read and stored so far, shared between the socket and the end of the step.
 
-use super::{plan::Work, settings::Dedup};
+use super::{maps::Maps, plan::Work, saves::Saves, settings::Dedup};
 use crate::{
     marshal::{self, Known, MarshalError, SaveOptions, Saved, Source, look},
     report::Monitor,
@@ -22,12 +22,17 @@ pub(super) struct Session {
     pub work: Arc<Work>,
     /// Whom to tell.
     pub monitor: Arc<dyn Monitor>,
+    /// What step code saves.
+    pub saves: Saves,
+    /// What step code has mapped.
+    pub maps: Maps,
+    /// Held for the length of a save: each uses all threads by itself.
+    known: Mutex<Known>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    known: Known,
     outputs: Vec<OutputRecord>,
     loaded: Vec<InputRecord>,
     fan_outs: Vec<FanOut>,
@@ -74,15 +79,10 @@ impl Session {
             .iter()
             .filter_map(|fan_out| Some(FanOut { step: fan_out.step.clone(), count: fan_out.count? }))
             .collect();
-        let state = State {
-            known,
-            fan_outs,
-            outputs: Vec::new(),
-            loaded: Vec::new(),
-            packs: Vec::new(),
-            manifests: Vec::new(),
-        };
-        Self { work, monitor, state: Mutex::new(state) }
+        let state =
+            State { fan_outs, outputs: Vec::new(), loaded: Vec::new(), packs: Vec::new(), manifests: Vec::new() };
+        let saves = Saves::new(work.hand_over);
+        Self { work, monitor, saves, maps: Maps::default(), known: Mutex::new(known), state: Mutex::new(state) }
     }
 
     /// The store.
@@ -104,20 +104,20 @@ impl Session {
         shape: Option<Shape>,
         format: Option<String>,
     ) -> Result<OutputRecord, MarshalError> {
-        let mut state = self.lock();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let format = format.or_else(|| match &source {
             Source::Path(path) | Source::Own(path) => look::format_of_file(path).map(str::to_owned),
-            Source::Parts(_) | Source::Reader(_) => None,
+            Source::Parts(_) | Source::Striped(_) | Source::Reader(_) => None,
         });
         let options = SaveOptions { shape, format, compress: self.work.compress, threads: self.work.threads };
-        let saved: Saved =
-            marshal::save(source, self.work.store.transport(), &state.known, &options, self.monitor.as_ref())?;
+        let saved: Saved = marshal::save(source, self.work.store.transport(), &known, &options, self.monitor.as_ref())?;
+        // Only a hint for later saves of this step: without it they store more.
+        let _ = known.recall(self.work.store.transport(), &saved.manifest);
+        let mut state = self.lock();
         state.packs.extend(&saved.packs);
         if saved.manifest_new {
             state.manifests.push(saved.manifest);
         }
-        // Only a hint for later saves of this step: without it they store more.
-        let _ = state.known.recall(self.work.store.transport(), &saved.manifest);
         let record = OutputRecord {
             name: name.clone(),
             manifest: saved.manifest,
@@ -149,9 +149,9 @@ impl Session {
         state.fan_outs.push(FanOut { step: step.clone(), count });
     }
 
-    /// What was stored up to now; nothing where a save is under way, which only happens when it has been given up.
+    /// What was stored up to now; of a save that is under way nothing, which only happens when it has been given up.
     pub(super) fn stored(&self) -> Stored {
-        let Ok(state) = self.state.try_lock() else { return Stored::default() };
+        let state = self.lock();
         Stored {
             outputs: state.outputs.clone(),
             loaded: state.loaded.clone(),

@@ -47,6 +47,8 @@ pub struct StepSettings {
     pub on_changed: OnChanged,
     /// Threads that move data.
     pub threads: std::num::NonZeroUsize,
+    /// The most memory that saves may hand over at a time; `None`: half of what the container still allows.
+    pub hand_over: Option<u64>,
     /// Whether content that the store has is referred to.
     pub dedup: Dedup,
     /// Whether what is stored is made to outlive a crash of the machine.

@@ -14,11 +14,11 @@ use kale_protocol::{
 };
 use nix::{
     cmsg_space,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 use std::{
     fs::File,
-    io::{self, IoSliceMut, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     net::Shutdown,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
@@ -92,22 +92,23 @@ impl Server {
 }
 
 fn converse(mut stream: UnixStream, service: &Service) {
+    let mut grant = None;
     loop {
-        let reply = match receive(&mut stream) {
+        let (reply, files) = match receive(&mut stream) {
             Ok(Some((json, files))) => match ipc::read_request(&json) {
-                Ok(asked) => request::answer(service, asked, files),
-                Err(error) => refuse(&error),
+                Ok(asked) => request::answer(service, asked, files, &mut grant),
+                Err(error) => (refuse(&error), Vec::new()),
             },
             Ok(None) => return,
             Err(Received::Frame(error)) => {
                 // Where a frame ends is unknown after this: the answer is the last thing said.
-                let _ = send(&mut stream, &refuse(&error));
+                let _ = send(&mut stream, &refuse(&error), &[]);
                 return;
             }
             // The client is gone, and there is nobody to tell.
             Err(Received::Gone) => return,
         };
-        if send(&mut stream, &reply).is_err() {
+        if send(&mut stream, &reply, &files).is_err() {
             return;
         }
     }
@@ -117,12 +118,24 @@ fn refuse(error: &FrameError) -> Reply {
     Reply::Failed { code: Code::Usage.number(), message: error.to_string() }
 }
 
-fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+/// Sends a reply; descriptors go with its first byte.
+fn send(stream: &mut UnixStream, reply: &Reply, files: &[File]) -> io::Result<()> {
     let frame = match ipc::to_frame(reply) {
         Ok(frame) => frame,
         Err(error) => ipc::to_frame(&refuse(&error)).map_err(io::Error::other)?,
     };
-    stream.write_all(&frame)
+    if files.is_empty() {
+        return stream.write_all(&frame);
+    }
+    let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let sent = loop {
+        match sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&frame)], &rights, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => break other.map_err(io::Error::from)?,
+        }
+    };
+    stream.write_all(&frame[sent..])
 }
 
 enum Received {

@@ -12,6 +12,7 @@ mod faulty;
 pub mod location;
 mod memory;
 mod open;
+mod read_only;
 mod recording;
 pub mod resolve;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use error::StoreError;
 pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
 pub use open::Store;
+pub use read_only::open_read_only;
 pub use recording::{Call, Recording, Verb};
 pub use resolve::ResolveError;
 pub use transport::{Adoption, Created, Entry, ObjectWriter, Stat, Transport};

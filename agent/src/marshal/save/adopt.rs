@@ -42,7 +42,8 @@ pub(super) fn watch(adopter: &dyn Transport, file: &Arc<Regular>) -> Result<Opti
     if !(FROM..=UP_TO).contains(&file.bytes()) || file.is_sparse() {
         return Ok(None);
     }
-    let adoption = adopter.adopt(file.file(), file.path())?;
+    let Some(single) = file.single() else { return Ok(None) };
+    let adoption = adopter.adopt(single, file.path())?;
     Ok(adoption.map(|adoption| Adoptable { file: Arc::clone(file), adoption, chunks: Vec::new(), bytes: 0 }))
 }
 

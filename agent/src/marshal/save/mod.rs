@@ -108,6 +108,7 @@ pub fn save(
     let input = match source {
         Source::Path(path) | Source::Own(path) => Input::Entries(Entries::Walk(Box::new(Walk::open(&path)?))),
         Source::Parts(parts) => Input::Entries(Entries::of_parts(parts)?),
+        Source::Striped(parts) => Input::Entries(Entries::of_striped(parts)?),
         Source::Reader(reader) => Input::Stream(reader),
     };
     let workers = options.threads.get();

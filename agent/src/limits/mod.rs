@@ -1,0 +1,62 @@
+//! What the container allows: memory and processors, from control groups of both versions.
+//!
+//! A limit may stand in any group above the process's own, so all of them are asked and the smallest answer counts. What
+//! cannot be read limits nothing: outside of Linux containers there is often nothing to read.
+
+mod cgroup;
+mod cpu;
+mod memory;
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread,
+};
+
+/// The places that tell of limits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Where control groups are mounted.
+    groups: PathBuf,
+    /// Which groups this process is in.
+    own: PathBuf,
+    /// How much memory the machine has.
+    meminfo: PathBuf,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { groups: "/sys/fs/cgroup".into(), own: "/proc/self/cgroup".into(), meminfo: "/proc/meminfo".into() }
+    }
+}
+
+impl Limits {
+    /// The same places below a folder: `cgroup/`, `self` and `meminfo`.
+    pub fn at(folder: &Path) -> Self {
+        Self { groups: folder.join("cgroup"), own: folder.join("self"), meminfo: folder.join("meminfo") }
+    }
+
+    /// How many bytes may still be taken; `None` where nothing says so.
+    ///
+    /// Files that were read and can be dropped count as free: the kernel drops them before it refuses anything.
+    pub fn memory_left(&self) -> Option<u64> {
+        let groups = cgroup::groups(&self.groups, &self.own, "memory");
+        let limits = groups.iter().filter_map(memory::left);
+        limits.chain(memory::available(&self.meminfo)).min()
+    }
+
+    /// How many threads can run at once: the quota of the groups, rounded up, and never more than `cores`.
+    pub fn threads(&self, cores: NonZeroUsize) -> NonZeroUsize {
+        let groups = cgroup::groups(&self.groups, &self.own, "cpu");
+        groups.iter().filter_map(cpu::quota).fold(cores, NonZeroUsize::min)
+    }
+}
+
+/// How many threads to use where nothing else is said: as many as can run at once here.
+pub fn threads() -> NonZeroUsize {
+    Limits::default()
+        .threads(cpu::affinity().or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+"""Memory for what is saved, and maps of what is loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import mmap
+import os
+import shutil
+import tempfile
+import threading
+from typing import Any, BinaryIO, Dict, Iterable, List, Optional
+
+# From here on the agent is asked before memory is taken for a copy.
+_OFFER_FROM_BYTES = 8 << 20
+# From here on a copy is made by several threads, each into a memory file of its own: one has a lock for its writers.
+_STRIPES_FROM_BYTES = 32 << 20
+_STRIPES = 4
+# A frame takes 64 descriptors.
+_DESCRIPTORS = 60
+_MAP_FIXED = 0x10
+# Smaller writes are put together.
+_SMALL = 1 << 20
+# fcntl has names for these only from Python 3.8 on, and not on every platform.
+_ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
+
+
+class Parts:
+    """The files of one value that is being saved: memory for the agent of a step, else files in a folder.
+
+    Memory is used as far as the agent has room for it; beyond that, files without a name in the agent's folder.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self.agent = agent
+        self.folder = tempfile.mkdtemp(dir=agent.folder) if agent.folder else None
+        self.files: Dict[str, Any] = {}
+        self.memory = self.folder is None and hasattr(os, "memfd_create")
+        self.granted = _OFFER_FROM_BYTES
+        self.conversation: Any = None
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+        if self.conversation is not None:
+            self.conversation.close()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Throws away what was written."""
+        for name, file in self.files.items():
+            file.close()
+            if self.folder:
+                os.unlink(os.path.join(self.folder, name or "value"))
+        self.files.clear()
+
+    def only(self, name: str) -> None:
+        """Makes the one file that was added the whole artifact."""
+        self.files[""] = self.files.pop(name)
+        if self.folder:
+            os.rename(os.path.join(self.folder, name), os.path.join(self.folder, "value"))
+
+    def add(self, name: str) -> Any:
+        """A new file; an artifact that is one file has the empty name."""
+        if self.folder:
+            file: Any = open(os.path.join(self.folder, name or "value"), "wb")
+        else:
+            file = self._in_memory() or _nameless()
+        self.files[name] = file
+        return file
+
+    def _in_memory(self) -> "Optional[MemoryFile]":
+        if self.memory:
+            try:
+                return MemoryFile(self)
+            except OSError:
+                self.memory = False  # Forbidden or not built in here.
+        return None
+
+    def expect(self, more: int) -> bool:
+        """Makes sure that there is room for so many more bytes in memory; all goes to files where there is none."""
+        if not self.memory:
+            return False
+        total = more + sum(file.length for file in self.files.values())
+        if total <= self.granted:
+            return True
+        if self.conversation is None:
+            self.conversation = self.agent.converse()
+        if self.conversation.ask({"op": "offer", "bytes": total}) == "memory":
+            self.granted = total
+            return True
+        self.memory = False
+        for file in self.files.values():
+            file.spill()
+        return False
+
+    def descriptors(self) -> int:
+        return sum(len(file.numbers()) for file in self.files.values())
+
+
+def _nameless() -> BinaryIO:
+    return tempfile.TemporaryFile("wb", dir=os.environ.get("KALE_DIR") or None)
+
+
+def numbers(file: Any) -> List[int]:
+    """The descriptors of one file that was added, ready to be handed over."""
+    if isinstance(file, MemoryFile):
+        return file.seal()
+    file.flush()
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return [file.fileno()]
+
+
+def write_all(file: Any, views: Iterable[Any]) -> None:
+    """Writes buffers one behind the other, large ones by several threads at once where the file is in memory."""
+    views = [_flat(view) for view in views]
+    if isinstance(file, MemoryFile):
+        file.write_all(views)
+    else:
+        for view in views:
+            file.write(view)
+
+
+class MemoryFile(io.RawIOBase):
+    """A file in memory, in one or several memory files that count as one; written once, from front to end."""
+
+    def __init__(self, parts: Parts) -> None:
+        # First of all: a file that was not made is closed as well.
+        self._files: List[int] = []
+        self._spilled: Optional[BinaryIO] = None
+        super().__init__()
+        self._parts = parts
+        self._files = [_memory_file()]
+        self._small = bytearray()
+        self.length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.length
+
+    def numbers(self) -> List[int]:
+        return self._files
+
+    def write(self, data: Any) -> int:
+        view = _flat(data)
+        self.write_all([view])
+        return view.nbytes
+
+    def write_all(self, views: List[memoryview]) -> None:
+        total = sum(view.nbytes for view in views)
+        # Twice as much as is there: what grows by little does not ask each time.
+        if self._spilled is None and self._parts.granted < _all(self._parts) + total:
+            self._parts.expect(max(total, min(self.length, 1 << 30)))
+        if self._spilled is not None:
+            for view in views:
+                self._spilled.write(view)
+        elif total < _SMALL:
+            for view in views:
+                self._small += view
+            if len(self._small) >= _SMALL:
+                self._flush()
+        else:
+            self._flush()
+            self._copy(views, total)
+        self.length += total
+
+    def _flush(self) -> None:
+        if self._small:
+            self._copy([memoryview(self._small)], 0)
+            self._small = bytearray()
+
+    def _copy(self, views: List[memoryview], total: int) -> None:
+        room = _DESCRIPTORS - self._parts.descriptors()
+        stripes = max(1, min(_STRIPES, _processors(), room)) if total >= _STRIPES_FROM_BYTES else 1
+        shares = _shares(views, -(-total // stripes)) if stripes > 1 else [views]
+        targets = [self._files[-1], *(_memory_file() for _ in shares[1:])]
+        self._files += targets[1:]
+        failures: List[BaseException] = []
+
+        def copy(file: int, share: List[memoryview]) -> None:
+            try:
+                for view in share:
+                    _write(file, view)
+            except BaseException as error:
+                failures.append(error)
+
+        # os.write lets other threads run while it copies.
+        others = [threading.Thread(target=copy, args=pair) for pair in list(zip(targets, shares))[1:]]
+        started = []
+        for other in others:
+            try:
+                other.start()
+                started.append(other)
+            except RuntimeError:
+                other.run()  # There are no more threads, as at the end of the interpreter.
+        copy(targets[0], shares[0])
+        for other in started:
+            other.join()
+        if failures:
+            raise failures[0]
+
+    def spill(self) -> None:
+        """Goes on in a file without a name: there is no room for more in memory."""
+        self._flush()
+        self._spilled = _nameless()
+        for file in self._files:
+            os.lseek(file, 0, os.SEEK_SET)
+            with open(file, "rb", closefd=False) as start:
+                shutil.copyfileobj(start, self._spilled, 1 << 20)
+        self._close()
+
+    def seal(self) -> List[int]:
+        """The descriptors of its content, which nobody can change any more if it is in memory."""
+        import fcntl
+
+        if self._spilled is not None:
+            return numbers(self._spilled)
+        self._flush()
+        for file in self._files:
+            fcntl.fcntl(file, _ADD_SEALS, _SEALS)
+            os.lseek(file, 0, os.SEEK_SET)
+        return self._files
+
+    def close(self) -> None:
+        if not self.closed:
+            self._close()
+            if self._spilled is not None:
+                self._spilled.close()
+        super().close()
+
+    def _close(self) -> None:
+        while self._files:
+            os.close(self._files.pop())
+
+
+def _flat(data: Any) -> memoryview:
+    view = memoryview(data)
+    if not view.nbytes:
+        return memoryview(b"")
+    # Not every format can be cast, and single bytes need not be.
+    return view if view.ndim == 1 and view.itemsize == 1 else view.cast("B")
+
+
+def _memory_file() -> int:
+    # 3: close on exec, and sealing is allowed.
+    return os.memfd_create("kale", 3)
+
+
+def _all(parts: Parts) -> int:
+    return sum(file.length for file in parts.files.values())
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shares(views: List[memoryview], bytes_each: int) -> List[List[memoryview]]:
+    """Cuts buffers into lists of this length each, in order; the last one may be shorter."""
+    shares: List[List[memoryview]] = [[]]
+    room = bytes_each
+    for view in views:
+        while view.nbytes:
+            if not room:
+                shares.append([])
+                room = bytes_each
+            shares[-1].append(view[:room])
+            taken = min(room, view.nbytes)
+            view, room = view[taken:], room - taken
+    return shares
+
+
+def _write(file: int, view: memoryview) -> None:
+    while view.nbytes:
+        view = view[os.write(file, view) :]
+
+
+# ---- maps
+
+
+def map_file(file: int, offset: int, length: int) -> memoryview:
+    """A private map of a stretch of a file: it can be written to, and writing to it changes no file.
+
+    The file itself is not kept open. OSError where that cannot be had.
+    """
+    if not length:
+        return memoryview(bytearray())
+    before = offset % mmap.PAGESIZE
+    return _map(file, offset - before, before + length)[before:]
+
+
+def _map(file: int, offset: int, length: int) -> memoryview:
+    # mmap.mmap keeps a descriptor of its own for as long as the map lasts, and only from Python 3.13 on can be told not
+    # to. So it gives the room, without any file, and the pages of the file are put there.
+    room = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block = ctypes.c_char.from_buffer(room)
+    address = ctypes.addressof(block)
+    del block
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    if libc.mmap(address, length, protection, mmap.MAP_PRIVATE | _MAP_FIXED, file, offset) != address:
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot map {length} bytes: {os.strerror(code)}")
+    return memoryview(room)
+
+
+def map_path(path: str) -> memoryview:
+    """A private map of a whole file, as :func:`map_file` makes it where it can."""
+    with open(path, "rb") as file:
+        try:
+            return map_file(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except (OSError, AttributeError):
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
