@@ -8,7 +8,7 @@ use super::{
         ManifestReader, MarshalError,
         pack_reader::ChunkReader,
         pieces::{Piece, pieces},
-        pool::{Feeder, Halt, spread},
+        pool::{Feeder, Halt, WAITING, spread},
     },
     RestoreOptions, Restored,
     file::{FileWriter, Traits, mode_bits, set_time, time},
@@ -16,7 +16,6 @@ use super::{
     staging::Staging,
 };
 use crate::{report::Monitor, store::Transport};
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use kale_protocol::{
     chunk::Extent,
     id::PackId,
@@ -29,9 +28,9 @@ use nix::{
     sys::time::TimeSpec,
     unistd::{linkat, mkfifoat, symlinkat},
 };
-use std::{ffi::OsStr, mem, os::unix::ffi::OsStrExt};
+use std::{ffi::OsStr, fmt, mem, os::unix::ffi::OsStrExt, sync::Arc};
 
-/// Files up to this length are restored by one worker each, longer ones by all workers and one writer.
+/// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
 /// How much content a batch of small files has at most, by its last file exceeded.
 const BATCH_BYTES: u64 = 2 << 20;
@@ -44,41 +43,14 @@ const OPEN_FOLDERS: usize = 256;
 enum Task<'s> {
     /// Whole files, start to end.
     Files(Vec<SmallFile<'s>>),
-    /// The content of a piece, to be sent back.
-    Piece(Reply, Vec<u8>),
+    /// One piece of a long file; who writes the last one finishes it.
+    Piece(Arc<FileWriter<'s>>, Piece),
 }
 
 struct SmallFile<'s> {
     spot: Spot<'s>,
     traits: Traits,
     extents: Vec<Extent>,
-}
-
-/// A piece with its content, or nothing where it was lost.
-type Back = Option<(Piece, Vec<u8>)>;
-
-/// The way back of a piece; tells of its loss where a worker never gets to it.
-struct Reply {
-    piece: Option<Piece>,
-    path: ArtifactPath,
-    back: Sender<Back>,
-}
-
-impl Reply {
-    fn send(mut self, content: Vec<u8>) {
-        if let Some(piece) = self.piece.take() {
-            // Nobody listens any more once another piece failed.
-            let _ = self.back.send(Some((piece, content)));
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if self.piece.is_some() {
-            let _ = self.back.send(None);
-        }
-    }
 }
 
 /// Makes everything in the staging place.
@@ -91,7 +63,7 @@ pub(crate) fn run(
     monitor: &dyn Monitor,
 ) -> Result<Restored, MarshalError> {
     let packs = &reader.manifest().packs;
-    let work = |(chunks, buffer): &mut (ChunkReader<'_>, Vec<u8>), task: Task<'_>| match task {
+    let work = |chunks: &mut ChunkReader<'_>, task: Task<'_>| match task {
         Task::Files(files) => {
             chunks.plan(files.iter().flat_map(|file| &file.extents).filter_map(|extent| match extent {
                 Extent::Raw { pack, offset, .. } => {
@@ -99,21 +71,24 @@ pub(crate) fn run(
                 }
                 _ => None,
             }));
-            files.into_iter().try_for_each(|file| restore_small(chunks, buffer, file, packs, monitor))
-        }
-        Task::Piece(reply, mut content) => {
-            let piece = reply.piece.as_ref().expect("taken only when the reply is sent");
-            chunks.read_piece(piece, &shown(&reply.path), &mut content)?;
-            reply.send(content);
+            let bytes = files.iter().map(|file| file.traits.bytes).sum();
+            files.into_iter().try_for_each(|file| restore_small(chunks, file, packs))?;
+            monitor.advance(bytes);
             Ok(())
+        }
+        Task::Piece(file, piece) => {
+            // Read, verified and written by one thread, while it is hot in that core's cache.
+            file.write(piece.offset, chunks.piece(&piece, &Shown(file.path()))?)?;
+            monitor.advance(piece.bytes as u64);
+            release(file)
         }
     };
     let pass = spread(
         options.threads,
-        || Ok((ChunkReader::new(transport)?, Vec::new())),
+        || ChunkReader::new(transport),
         work,
         |feeder| {
-            let mut pass = ContentPass::new(reader, from, staging, feeder, options, monitor);
+            let mut pass = ContentPass::new(reader, from, staging, feeder, options.threads);
             pass.run()?;
             Ok((pass.restored, pass.links))
         },
@@ -128,26 +103,26 @@ pub(crate) fn run(
     Ok(restored)
 }
 
-fn shown(path: &ArtifactPath) -> String {
-    if path.is_root() { "the artifact".to_owned() } else { format!("'{path}'") }
+/// An artifact's path for messages.
+struct Shown<'p>(&'p ArtifactPath);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_root() { f.write_str("the artifact") } else { write!(f, "'{}'", self.0) }
+    }
 }
 
-fn restore_small(
-    chunks: &mut ChunkReader<'_>,
-    buffer: &mut Vec<u8>,
-    file: SmallFile<'_>,
-    packs: &[PackId],
-    monitor: &dyn Monitor,
-) -> Result<(), MarshalError> {
-    let what = shown(&file.spot.path);
-    let mut writer = FileWriter::create(file.spot, file.traits)?;
+fn restore_small(chunks: &mut ChunkReader<'_>, file: SmallFile<'_>, packs: &[PackId]) -> Result<(), MarshalError> {
+    let writer = FileWriter::create(file.spot, file.traits)?;
     for piece in pieces(0, file.extents, packs) {
-        chunks.read_piece(&piece, &what, buffer)?;
-        writer.write(&piece, buffer)?;
+        writer.write(piece.offset, chunks.piece(&piece, &Shown(writer.path()))?)?;
     }
-    writer.finish()?;
-    monitor.advance(file.traits.bytes);
-    Ok(())
+    writer.finish()
+}
+
+/// Gives up a long file, and finishes it if nobody else has it any more.
+fn release(file: Arc<FileWriter<'_>>) -> Result<(), MarshalError> {
+    Arc::into_inner(file).map_or(Ok(()), FileWriter::finish)
 }
 
 /// The first pass: everything but hard links, and the final modes of folders.
@@ -156,25 +131,15 @@ struct ContentPass<'s, 'r, 't, 'f> {
     from: &'s ArtifactPath,
     folders: Folders<'s, ()>,
     feeder: &'f Feeder<'f, Task<'s>>,
-    monitor: &'f dyn Monitor,
     batch: Vec<SmallFile<'s>>,
     batch_bytes: u64,
     batch_folders: usize,
-    back: (Sender<Back>, Receiver<Back>),
-    buffers: Vec<Vec<u8>>,
-    window: usize,
-    large: Option<Large<'s>>,
+    most_folders: usize,
+    /// The long file in work, and where its next extent starts in it.
+    large: Option<(Arc<FileWriter<'s>>, u64)>,
     restored: Restored,
     /// Hard links that the second pass makes.
     links: u64,
-}
-
-/// A long file in work.
-struct Large<'s> {
-    writer: FileWriter<'s>,
-    path: ArtifactPath,
-    offset: u64,
-    in_flight: usize,
 }
 
 impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
@@ -183,22 +148,17 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         from: &'s ArtifactPath,
         staging: &'s Staging,
         feeder: &'f Feeder<'f, Task<'s>>,
-        options: &RestoreOptions,
-        monitor: &'f dyn Monitor,
+        threads: usize,
     ) -> Self {
         Self {
             reader,
             from,
             folders: Folders::new(staging, from),
             feeder,
-            monitor,
             batch: Vec::new(),
             batch_bytes: 0,
             batch_folders: 0,
-            back: unbounded(),
-            buffers: Vec::new(),
-            // Two a worker: one in work, one waiting.
-            window: options.threads.max(1) * 2,
+            most_folders: (OPEN_FOLDERS / (WAITING + threads)).clamp(2, 16),
             large: None,
             restored: Restored::default(),
             links: 0,
@@ -281,13 +241,12 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         if traits.bytes <= SMALL_BYTES && here == traits.bytes {
             self.batch.push(SmallFile { spot, traits, extents });
             self.batch_bytes += traits.bytes;
-            let full =
-                self.batch.len() >= BATCH_FILES || self.batch_folders >= (OPEN_FOLDERS / self.window).clamp(2, 16);
+            let full = self.batch.len() >= BATCH_FILES || self.batch_folders >= self.most_folders;
             return if full || self.batch_bytes >= BATCH_BYTES { self.send_batch() } else { Ok(()) };
         }
-        let path = spot.path.clone();
         let writer = FileWriter::create(spot, traits)?;
-        self.large = Some(Large { writer, path, offset: 0, in_flight: 0 });
+        writer.extend()?;
+        self.large = Some((Arc::new(writer), 0));
         self.feed_large(extents)
     }
 
@@ -298,42 +257,18 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
     }
 
     fn feed_large(&mut self, extents: Vec<Extent>) -> Result<(), Halt> {
-        let offset = self.large.as_ref().expect("the manifest's rules put more extents behind their file").offset;
-        let bytes: u64 = extents.iter().map(Extent::raw_bytes).sum();
+        let (file, end) = self.large.as_mut().expect("the manifest's rules put more extents behind their file");
+        let offset = *end;
+        *end += extents.iter().map(Extent::raw_bytes).sum::<u64>();
         for piece in pieces(offset, extents, &self.reader.manifest().packs) {
-            if self.large.as_ref().is_some_and(|large| large.in_flight >= self.window) {
-                self.write_one()?;
-            }
-            if let Some(large) = &mut self.large {
-                let reply = Reply { piece: Some(piece), path: large.path.clone(), back: self.back.0.clone() };
-                self.feeder.send(Task::Piece(reply, self.buffers.pop().unwrap_or_default()))?;
-                large.in_flight += 1;
-            }
+            self.feeder.send(Task::Piece(Arc::clone(file), piece))?;
         }
-        if let Some(large) = &mut self.large {
-            large.offset = offset + bytes;
-        }
-        Ok(())
-    }
-
-    /// Waits for a piece and writes it. One thread writes a file: two in one inode wait for each other.
-    fn write_one(&mut self) -> Result<(), Halt> {
-        let (piece, content) = self.back.1.recv().ok().flatten().ok_or(Halt::Stopped)?;
-        if let Some(large) = &mut self.large {
-            large.writer.write(&piece, &content)?;
-            large.in_flight -= 1;
-        }
-        self.monitor.advance(content.len() as u64);
-        self.buffers.push(content);
         Ok(())
     }
 
     fn finish_large(&mut self) -> Result<(), Halt> {
-        while self.large.as_ref().is_some_and(|large| large.in_flight > 0) {
-            self.write_one()?;
-        }
         match self.large.take() {
-            Some(large) => Ok(large.writer.finish()?),
+            Some((file, _)) => Ok(release(file)?),
             None => Ok(()),
         }
     }
