@@ -8,6 +8,7 @@ mod direct;
 mod env;
 mod error;
 mod inputs;
+mod pending;
 mod plan;
 mod record;
 mod request;
@@ -30,6 +31,7 @@ use commit::Published;
 use dir::StepDir;
 use inputs::ReadyInput;
 use kale_protocol::{log::Log, record::Exit};
+use pending::{Pending, Unverified};
 use plan::Work;
 use record::Recorder;
 use session::{Session, Stored};
@@ -76,10 +78,11 @@ pub async fn run(
     let session = Arc::new(Session::open(Arc::clone(&work), &manifests, Arc::clone(&monitor)));
     let mut log = None;
     let life = async {
-        unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
+        let unverified = unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
         recorder.times.restored_ns = now_ns();
 
-        let finished = run_command(base, &inputs, &session, &dir, signals).await?;
+        let (mut pending, stop) = Pending::begin(unverified, &session);
+        let finished = run_command(Supervision { stop, ..base }, &inputs, &session, &dir, signals).await?;
         recorder.times.ran_ns = now_ns();
         recorder.exit = Some(finished.exit);
         recorder.usage = Some(finished.usage);
@@ -90,6 +93,9 @@ pub async fn run(
         let status = judge(&finished);
         log = finished.log.map(|(log, _)| log);
         timed_out?;
+        if matches!(finished.stopped_by, Some(Stop::Requested(_))) {
+            pending.verified().await?;
+        }
         match status? {
             0 => {}
             status => return Ok(Ended { status, message }),
@@ -97,6 +103,7 @@ pub async fn run(
         let (at, place) = (Arc::clone(&session), Arc::clone(&dir));
         let collected = blocking(move || collect::outputs(&at, &place));
         unless_stopped_twice(signals, &monitor, collected).await???;
+        unless_stopped_twice(signals, &monitor, pending.verified()).await??;
         recorder.times.stored_ns = now_ns();
         Ok(Ended { status: 0, message: None })
     }
@@ -151,13 +158,20 @@ fn finish(
     }
 }
 
-async fn restore_all(inputs: &[ReadyInput], session: &Arc<Session>, dir: &Arc<StepDir>) -> Result<(), StepError> {
+/// Restores all inputs, and tells which are still to be verified.
+async fn restore_all(
+    inputs: &[ReadyInput],
+    session: &Arc<Session>,
+    dir: &Arc<StepDir>,
+) -> Result<Vec<Unverified>, StepError> {
+    let mut unverified = Vec::new();
     for input in inputs {
-        let (session, input) = (Arc::clone(session), input.clone());
-        let path = env::input_path(&input, dir);
-        blocking(move || restore::input(session.store(), &input, &path, &session.work, &session.monitor)).await??;
+        let (at, one) = (Arc::clone(session), input.clone());
+        let path = env::input_path(input, dir);
+        let restore = move || restore::unverified_input(at.store(), &one, &path, &at.work, &at.monitor);
+        unverified.extend(Unverified::of(input, blocking(restore).await??));
     }
-    Ok(())
+    Ok(unverified)
 }
 
 async fn run_command(

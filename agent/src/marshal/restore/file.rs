@@ -88,6 +88,21 @@ impl<'s> FileWriter<'s> {
         written.map_err(self.fail("write"))
     }
 
+    /// The file itself, to clone into.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether blocks of zeros become holes.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.traits.sparse
+    }
+
+    /// Counts content as written that came otherwise.
+    pub(crate) fn skip(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Relaxed);
+    }
+
     /// Sets length, mode and time, and closes it: some file systems tell only then that a write failed.
     pub(crate) fn finish(self) -> Result<(), MarshalError> {
         if self.traits.sparse || self.written.load(Relaxed) != self.traits.bytes {

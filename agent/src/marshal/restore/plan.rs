@@ -10,7 +10,8 @@ use super::{
         pieces::{Piece, pieces},
         pool::{Feeder, Halt, WAITING, spread},
     },
-    RestoreOptions, Restored,
+    RestoreOptions, Restored, Verify,
+    clone::Cloner,
     file::{FileWriter, Traits, mode_bits, set_time, time},
     folders::{Folders, Spot},
     staging::Staging,
@@ -28,14 +29,14 @@ use nix::{
     sys::time::TimeSpec,
     unistd::{linkat, mkfifoat, symlinkat},
 };
-use std::{ffi::OsStr, fmt, mem, os::unix::ffi::OsStrExt, sync::Arc};
+use std::{ffi::OsStr, fmt, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
 
 /// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
 /// How much content a batch of small files has at most, by its last file exceeded.
 const BATCH_BYTES: u64 = 2 << 20;
 /// Most files in a batch; each may keep a folder open.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 128;
 /// About how many folders all batches together keep open, whatever the number of threads.
 const OPEN_FOLDERS: usize = 256;
 
@@ -43,8 +44,8 @@ const OPEN_FOLDERS: usize = 256;
 enum Task<'s> {
     /// Whole files, start to end.
     Files(Vec<SmallFile<'s>>),
-    /// One piece of a long file; who writes the last one finishes it.
-    Piece(Arc<FileWriter<'s>>, Piece),
+    /// One piece of a long file, and which bytes of the file are there already; who does the last one finishes it.
+    Piece(Arc<FileWriter<'s>>, Piece, Range<u64>),
 }
 
 struct SmallFile<'s> {
@@ -76,9 +77,10 @@ pub(crate) fn run(
             monitor.advance(bytes);
             Ok(())
         }
-        Task::Piece(file, piece) => {
+        Task::Piece(file, piece, cloned) => {
             // Read, verified and written by one thread, while it is hot in that core's cache.
-            file.write(piece.offset, chunks.piece(&piece, &Shown(file.path()))?)?;
+            let content = chunks.piece(&piece, &Shown(file.path()))?;
+            write_outside(&file, piece.offset, content, &cloned)?;
             monitor.advance(piece.bytes as u64);
             release(file)
         }
@@ -88,7 +90,8 @@ pub(crate) fn run(
         || ChunkReader::new(transport),
         work,
         |feeder| {
-            let mut pass = ContentPass::new(reader, from, staging, feeder, options.threads);
+            let cloner = Cloner::new(transport);
+            let mut pass = ContentPass::new(reader, from, staging, feeder, cloner, options);
             pass.run()?;
             Ok((pass.restored, pass.links))
         },
@@ -120,6 +123,23 @@ fn restore_small(chunks: &mut ChunkReader<'_>, file: SmallFile<'_>, packs: &[Pac
     writer.finish()
 }
 
+/// Writes what of some content is not there already.
+fn write_outside(file: &FileWriter<'_>, offset: u64, content: &[u8], there: &Range<u64>) -> Result<(), MarshalError> {
+    let end = offset + content.len() as u64;
+    let (from, to) = (there.start.clamp(offset, end), there.end.clamp(offset, end));
+    if from >= to {
+        return file.write(offset, content);
+    }
+    file.skip(to - from);
+    let (before, after) = (&content[..(from - offset) as usize], &content[(to - offset) as usize..]);
+    for (at, part) in [(offset, before), (to, after)] {
+        if !part.is_empty() {
+            file.write(at, part)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives up a long file, and finishes it if nobody else has it any more.
 fn release(file: Arc<FileWriter<'_>>) -> Result<(), MarshalError> {
     Arc::into_inner(file).map_or(Ok(()), FileWriter::finish)
@@ -131,10 +151,14 @@ struct ContentPass<'s, 'r, 't, 'f> {
     from: &'s ArtifactPath,
     folders: Folders<'s, ()>,
     feeder: &'f Feeder<'f, Task<'s>>,
+    cloner: Cloner<'t>,
+    verify: Verify,
     batch: Vec<SmallFile<'s>>,
     batch_bytes: u64,
     batch_folders: usize,
     most_folders: usize,
+    /// The frame that the batch's last file ends in.
+    batch_frame: Option<(u32, u64)>,
     /// The long file in work, and where its next extent starts in it.
     large: Option<(Arc<FileWriter<'s>>, u64)>,
     restored: Restored,
@@ -148,17 +172,21 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         from: &'s ArtifactPath,
         staging: &'s Staging,
         feeder: &'f Feeder<'f, Task<'s>>,
-        threads: usize,
+        cloner: Cloner<'t>,
+        options: &RestoreOptions,
     ) -> Self {
         Self {
             reader,
             from,
             folders: Folders::new(staging, from),
             feeder,
+            cloner,
+            verify: options.verify,
             batch: Vec::new(),
             batch_bytes: 0,
             batch_folders: 0,
-            most_folders: (OPEN_FOLDERS / (WAITING + threads)).clamp(2, 16),
+            most_folders: (OPEN_FOLDERS / (WAITING + options.threads)).clamp(2, 16),
+            batch_frame: None,
             large: None,
             restored: Restored::default(),
             links: 0,
@@ -218,7 +246,16 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
     }
 
     /// Restores the file that a link refers to where that lies outside of what is restored.
+    ///
+    /// Verified on the way whatever was asked for: whoever verifies `from` later does not come by here.
     fn copy(&mut self, spot: Spot<'s>, to: &ArtifactPath) -> Result<(), Halt> {
+        let later = mem::replace(&mut self.verify, Verify::Now);
+        let copied = self.copy_now(spot, to);
+        self.verify = later;
+        copied
+    }
+
+    fn copy_now(&mut self, spot: Spot<'s>, to: &ArtifactPath) -> Result<(), Halt> {
         let mut spot = Some(spot);
         for node in self.reader.nodes_at(to)? {
             let node = node?;
@@ -238,7 +275,14 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         self.restored.files += 1;
         self.restored.raw_bytes += traits.bytes;
         let here: u64 = extents.iter().map(Extent::raw_bytes).sum();
-        if traits.bytes <= SMALL_BYTES && here == traits.bytes {
+        let cloned = !traits.sparse && self.has_clones(&extents);
+        if traits.bytes <= SMALL_BYTES && here == traits.bytes && !cloned {
+            // A batch that is long enough ends where a frame does: the next one need not decode that again.
+            let frame = first_frame(&extents);
+            if self.batch_bytes >= BATCH_BYTES / 4 && frame.is_some() && frame != self.batch_frame {
+                self.send_batch()?;
+            }
+            self.batch_frame = last_frame(&extents);
             self.batch.push(SmallFile { spot, traits, extents });
             self.batch_bytes += traits.bytes;
             let full = self.batch.len() >= BATCH_FILES || self.batch_folders >= self.most_folders;
@@ -256,12 +300,57 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         self.feeder.send(Task::Files(mem::take(&mut self.batch)))
     }
 
+    fn has_clones(&self, extents: &[Extent]) -> bool {
+        let mut at = 0;
+        extents.iter().any(|extent| {
+            let (here, bytes) = (at, extent.raw_bytes());
+            at += bytes;
+            matches!(extent, Extent::Raw { offset, .. } if self.cloner.may(*offset, here, bytes))
+        })
+    }
+
     fn feed_large(&mut self, extents: Vec<Extent>) -> Result<(), Halt> {
-        let (file, end) = self.large.as_mut().expect("the manifest's rules put more extents behind their file");
-        let offset = *end;
-        *end += extents.iter().map(Extent::raw_bytes).sum::<u64>();
-        for piece in pieces(offset, extents, &self.reader.manifest().packs) {
-            self.feeder.send(Task::Piece(Arc::clone(file), piece))?;
+        let (file, mut at) = self.large.take().expect("the manifest's rules put more extents behind their file");
+        let (mut copied, mut copied_at) = (Vec::new(), at);
+        for extent in extents {
+            let bytes = extent.raw_bytes();
+            let cloned = match extent {
+                Extent::Raw { pack, offset, .. } if !file.is_sparse() => {
+                    let pack = self.reader.manifest().packs[pack as usize];
+                    self.cloner.clone(pack, offset, file.file(), at, bytes)
+                }
+                _ => at..at,
+            };
+            if !cloned.is_empty() {
+                self.feed(&file, copied_at, mem::take(&mut copied), at..at)?;
+                self.feed(&file, at, vec![extent], cloned)?;
+                copied_at = at + bytes;
+            } else {
+                copied.push(extent);
+            }
+            at += bytes;
+        }
+        self.feed(&file, copied_at, copied, at..at)?;
+        self.large = Some((file, at));
+        Ok(())
+    }
+
+    /// Hands out the pieces of extents that start at `at`, of which some bytes are in the file already.
+    fn feed(
+        &mut self,
+        file: &Arc<FileWriter<'s>>,
+        at: u64,
+        extents: Vec<Extent>,
+        cloned: Range<u64>,
+    ) -> Result<(), Halt> {
+        for piece in pieces(at, extents, &self.reader.manifest().packs) {
+            let bytes = piece.bytes as u64;
+            if self.verify == Verify::Later && cloned.start <= piece.offset && piece.offset + bytes <= cloned.end {
+                file.skip(bytes);
+                self.restored.unverified_bytes += bytes;
+            } else {
+                self.feeder.send(Task::Piece(Arc::clone(file), piece, cloned.clone()))?;
+            }
         }
         Ok(())
     }
@@ -272,6 +361,22 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
             None => Ok(()),
         }
     }
+}
+
+/// The pack's number and the offset in it of the frame that an extent lies in.
+fn frame_of(extent: &Extent) -> Option<(u32, u64)> {
+    match extent {
+        Extent::Framed { pack, frame, .. } => Some((*pack, frame.offset)),
+        _ => None,
+    }
+}
+
+fn first_frame(extents: &[Extent]) -> Option<(u32, u64)> {
+    extents.first().and_then(frame_of)
+}
+
+fn last_frame(extents: &[Extent]) -> Option<(u32, u64)> {
+    extents.last().and_then(frame_of)
 }
 
 /// The second pass: hard links, once their files stand and while all folders still let us in.
