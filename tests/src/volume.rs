@@ -2,7 +2,10 @@
 
 use crate::skip;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// A mounted tmpfs; unmounted when dropped.
 #[derive(Debug)]
@@ -20,6 +23,32 @@ pub fn small(folder: &Path, mib: u32) -> Option<Mounted> {
         }
     }
 }
+
+/// Mounts a new XFS, which shares blocks between files, on a new folder; `None`, counted as skipped, where that is not
+/// possible. Its image lies beside the folder.
+pub fn sharing(test: &str, folder: &Path) -> Option<Mounted> {
+    std::fs::create_dir_all(folder).expect("a folder to mount on");
+    let image = folder.with_extension("image");
+    std::fs::File::create(&image).and_then(|file| file.set_len(SHARING_BYTES)).expect("an image beside the folder");
+    let mut make = Command::new("mkfs.xfs");
+    make.args(["-q", "-m", "reflink=1"]).arg(&image);
+    let mut attach = Command::new("mount");
+    attach.args(["-o", "loop"]).arg(&image).arg(folder);
+    for command in [&mut make, &mut attach] {
+        let refused = match command.output() {
+            Ok(done) if done.status.success() => continue,
+            Ok(done) => String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
+        skip::skip(test, &format!("{program} is refused: {refused}"));
+        return None;
+    }
+    Some(Mounted(folder.to_owned()))
+}
+
+/// The least that mkfs.xfs takes, and room for some content.
+const SHARING_BYTES: u64 = 512 << 20;
 
 impl Mounted {
     /// Where it is mounted.

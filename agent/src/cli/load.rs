@@ -139,7 +139,7 @@ fn monitor(look: Look) -> Arc<dyn Monitor> {
 }
 
 fn options(args: &LoadArgs) -> RestoreOptions {
-    RestoreOptions { threads: args.data.threads.unwrap_or_else(run::cores).get() }
+    RestoreOptions { threads: args.data.threads.unwrap_or_else(run::cores).get(), ..RestoreOptions::default() }
 }
 
 /// Copies content to stdout; a reader that goes away ends the program quietly.

@@ -14,7 +14,7 @@ use kale_protocol::{
     object::{Object, ObjectError},
     pack::{PackHead, PackIndex, PackTail, TAIL_BYTES, read_index},
 };
-use std::{fmt, ops::Range};
+use std::{fmt, mem, ops::Range};
 use zstd::bulk::Decompressor;
 
 /// Most bytes that reads of neighbours are joined to.
@@ -26,12 +26,13 @@ const GAP_BYTES: u64 = 64 << 10;
 pub(crate) struct ChunkReader<'t> {
     transport: &'t dyn Transport,
     decompressor: Decompressor<'static>,
-    stored: Vec<u8>,
-    decoded: Vec<u8>,
+    stored: Room,
+    decoded: Room,
     cached: Option<(PackId, Frame)>,
     /// Stretches of packs that are worth one read each, by pack and offset; each is read once.
     planned: Vec<Stretch>,
-    joined: Vec<u8>,
+    joined: Room,
+    gathered: Vec<u8>,
     joined_from: Option<Stretch>,
 }
 
@@ -62,11 +63,12 @@ impl<'t> ChunkReader<'t> {
         Ok(Self {
             transport,
             decompressor,
-            stored: Vec::new(),
-            decoded: Vec::new(),
+            stored: Room::default(),
+            decoded: Room::default(),
             cached: None,
             planned: Vec::new(),
-            joined: Vec::new(),
+            joined: Room::default(),
+            gathered: Vec::new(),
             joined_from: None,
         })
     }
@@ -102,20 +104,41 @@ impl<'t> ChunkReader<'t> {
         }
     }
 
-    /// Bytes of a planned stretch; none where it was not planned, or where only a read of its own can tell what is wrong.
-    fn joined(&mut self, pack: PackId, range: Range<u64>) -> Option<&[u8]> {
+    /// Where the bytes of a planned stretch are now; none where it was not planned, or where only a read of its own can
+    /// tell what is wrong.
+    fn joined(&mut self, pack: PackId, range: Range<u64>) -> Option<Held> {
         let covers =
             |stretch: &Stretch| stretch.0 == pack && stretch.1.start <= range.start && range.end <= stretch.1.end;
         if !self.joined_from.as_ref().is_some_and(covers) {
             let found = self.planned.iter().position(covers)?;
             let (_, all) = self.planned.swap_remove(found);
             self.joined_from = None;
-            self.joined.resize((all.end - all.start) as usize, 0);
-            self.transport.read_at(&layout::pack(&pack), all.start, &mut self.joined).ok()?;
+            let joined = self.joined.room((all.end - all.start) as usize);
+            self.transport.read_at(&layout::pack(&pack), all.start, joined).ok()?;
             self.joined_from = Some((pack, all));
         }
         let start = (range.start - self.joined_from.as_ref()?.1.start) as usize;
-        self.joined.get(start..start + (range.end - range.start) as usize)
+        Some(Held::Joined(start..start + (range.end - range.start) as usize))
+    }
+
+    /// A piece's content, every chunk of it verified, until the next read; `what` names the content in errors.
+    pub(crate) fn piece<'p>(&'p mut self, piece: &'p Piece, what: &dyn fmt::Display) -> Result<&'p [u8], MarshalError> {
+        match &piece.parts[..] {
+            [Part::Inline(content)] => Ok(content),
+            [Part::Stored(stored)] => self.stored(stored, what),
+            parts => {
+                let mut gathered = mem::take(&mut self.gathered);
+                gathered.clear();
+                for part in parts {
+                    match part {
+                        Part::Inline(content) => gathered.extend_from_slice(content),
+                        Part::Stored(stored) => gathered.extend_from_slice(self.stored(stored, what)?),
+                    }
+                }
+                self.gathered = gathered;
+                Ok(&self.gathered)
+            }
+        }
     }
 
     /// Fills `out` with a piece's content, every chunk of it verified; `what` names the content in errors.
@@ -126,47 +149,32 @@ impl<'t> ChunkReader<'t> {
         out: &mut Vec<u8>,
     ) -> Result<(), MarshalError> {
         out.clear();
-        out.reserve(piece.bytes);
-        for part in &piece.parts {
-            match part {
-                Part::Inline(content) => out.extend_from_slice(content),
-                Part::Stored(stored) => self.read_stored(stored, what, out)?,
-            }
-        }
+        out.extend_from_slice(self.piece(piece, what)?);
         Ok(())
     }
 
-    /// Appends chunks to `out`, verified; on an error `out` is as it was.
-    pub(crate) fn read_stored(
-        &mut self,
-        stored: &Stored,
-        what: &dyn fmt::Display,
-        out: &mut Vec<u8>,
-    ) -> Result<(), MarshalError> {
-        let before = out.len();
+    /// The content of chunks, verified, until the next read.
+    fn stored(&mut self, stored: &Stored, what: &dyn fmt::Display) -> Result<&[u8], MarshalError> {
         let damaged = |chunk: Digest, offset: u64| MarshalError::Damaged {
             what: what.to_string(),
             chunk,
             place: format!("pack {} at byte {offset}", stored.pack),
         };
-        match self.fetch(stored, out) {
-            Ok(()) => {}
+        let content = match self.fetch(stored) {
+            Ok(held) => self.held(&held),
             Err(Unreadable::Store(error)) => return Err(error.into()),
             Err(Unreadable::Decode) => return Err(damaged(stored.chunks[0].digest, stored.place.offset())),
+        };
+        match flaws(stored, content).next() {
+            Some(flaw) => Err(damaged(flaw.chunk, flaw.offset)),
+            None => Ok(content),
         }
-        let flaw = flaws(stored, &out[before..]).next();
-        if let Some(flaw) = flaw {
-            out.truncate(before);
-            return Err(damaged(flaw.chunk, flaw.offset));
-        }
-        Ok(())
     }
 
     /// Looks at chunks and tells of each that is not there as it should be; fails only where the medium does.
     pub(crate) fn examine(&mut self, stored: &Stored, tell: &mut dyn FnMut(Flaw)) -> Result<(), MarshalError> {
-        let mut out = Vec::with_capacity(stored.bytes());
-        match self.fetch(stored, &mut out) {
-            Ok(()) => flaws(stored, &out).for_each(tell),
+        match self.fetch(stored) {
+            Ok(held) => flaws(stored, self.held(&held)).for_each(tell),
             Err(Unreadable::Store(error @ StoreError::Io { .. })) => return Err(error.into()),
             // A pack that is cut short may still have the first of these chunks.
             Err(Unreadable::Store(StoreError::Short { .. }))
@@ -179,71 +187,89 @@ impl<'t> ChunkReader<'t> {
         Ok(())
     }
 
-    /// Appends the bytes where the chunks should be, not verified; on an error `out` is as it was.
-    fn fetch(&mut self, stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        let (before, bytes) = (out.len(), stored.bytes());
+    /// Reads the bytes where the chunks should be, not verified.
+    fn fetch(&mut self, stored: &Stored) -> Result<Held, Unreadable> {
+        let bytes = stored.bytes();
         match stored.place {
             Place::Raw(offset) => {
-                if let Some(content) = self.joined(stored.pack, offset..offset + bytes as u64) {
-                    out.extend_from_slice(content);
-                    return Ok(());
+                if let Some(held) = self.joined(stored.pack, offset..offset + bytes as u64) {
+                    return Ok(held);
                 }
-                out.resize(before + bytes, 0);
-                let read = self.transport.read_at(&layout::pack(&stored.pack), offset, &mut out[before..]);
-                read.map_err(|error| {
-                    out.truncate(before);
-                    Unreadable::Store(error)
-                })
+                let room = self.stored.room(bytes);
+                self.transport.read_at(&layout::pack(&stored.pack), offset, room).map_err(Unreadable::Store)?;
+                Ok(Held::Stored(bytes))
             }
             Place::Framed(frame, start) => {
-                let decoded = self.frame(stored.pack, frame)?;
-                let content = decoded.get(start as usize..start as usize + bytes).ok_or(Unreadable::Decode)?;
-                out.extend_from_slice(content);
-                Ok(())
+                self.frame(stored.pack, frame)?;
+                let range = start as usize..start as usize + bytes;
+                if range.end > frame.raw_bytes as usize { Err(Unreadable::Decode) } else { Ok(Held::Decoded(range)) }
             }
+        }
+    }
+
+    /// The bytes that were read last.
+    fn held(&self, held: &Held) -> &[u8] {
+        match held {
+            Held::Joined(range) => &self.joined.0[range.clone()],
+            Held::Stored(bytes) => &self.stored.0[..*bytes],
+            Held::Decoded(range) => &self.decoded.0[range.clone()],
         }
     }
 
     /// The decoded bytes of a frame, not verified.
     fn frame(&mut self, pack: PackId, frame: Frame) -> Result<&[u8], Unreadable> {
+        let raw_bytes = frame.raw_bytes as usize;
         if self.cached == Some((pack, frame)) {
-            return Ok(&self.decoded);
+            return Ok(&self.decoded.0[..raw_bytes]);
         }
         self.cached = None;
         let key = layout::pack(&pack);
-        let raw_bytes = frame.raw_bytes as usize;
+        let decoded = self.decoded.room(raw_bytes);
         match frame.codec {
-            Codec::Raw => {
-                self.decoded.resize(raw_bytes, 0);
-                self.transport.read_at(&key, frame.offset, &mut self.decoded).map_err(Unreadable::Store)?;
-            }
+            Codec::Raw => self.transport.read_at(&key, frame.offset, decoded).map_err(Unreadable::Store)?,
             Codec::Zstd => {
-                self.stored.resize(frame.stored_bytes as usize, 0);
-                self.transport.read_at(&key, frame.offset, &mut self.stored).map_err(Unreadable::Store)?;
-                self.decoded.resize(raw_bytes, 0);
-                let decoded = self.decompressor.decompress_to_buffer(&self.stored, &mut self.decoded[..]);
-                if decoded.ok() != Some(raw_bytes) {
+                let stored = self.stored.room(frame.stored_bytes as usize);
+                self.transport.read_at(&key, frame.offset, stored).map_err(Unreadable::Store)?;
+                if self.decompressor.decompress_to_buffer(stored, decoded).ok() != Some(raw_bytes) {
                     return Err(Unreadable::Decode);
                 }
             }
         }
         self.cached = Some((pack, frame));
-        Ok(&self.decoded)
+        Ok(&self.decoded.0[..raw_bytes])
     }
 }
 
+/// Memory that is used again and again: it grows to what was needed most, and is never zeroed again.
+#[derive(Default)]
+struct Room(Vec<u8>);
+
+impl Room {
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.0.len() < bytes {
+            self.0.resize(bytes, 0);
+        }
+        &mut self.0[..bytes]
+    }
+}
+
+/// Which of a reader's memory holds what was read.
+enum Held {
+    Joined(Range<usize>),
+    Stored(usize),
+    Decoded(Range<usize>),
+}
+
 /// Chunks of `stored` whose bytes do not match.
-fn flaws(stored: &Stored, mut content: &[u8]) -> impl Iterator<Item = Flaw> {
-    stored.singly().filter_map(move |single| {
-        let chunk = single.chunks[0];
-        let (bytes, rest) = content.split_at(chunk.bytes as usize);
-        content = rest;
-        (Digest::of(bytes) != chunk.digest).then(|| Flaw { chunk: chunk.digest, offset: single.place.offset() })
+fn flaws(stored: &Stored, content: &[u8]) -> impl Iterator<Item = Flaw> {
+    stored.each().filter_map(move |(chunk, before, place)| {
+        let bytes = &content[before..before + chunk.bytes as usize];
+        (Digest::of(bytes) != chunk.digest).then(|| Flaw { chunk: chunk.digest, offset: place.offset() })
     })
 }
 
 fn all_flaws(stored: &Stored) -> impl Iterator<Item = Flaw> {
-    stored.singly().map(|single| Flaw { chunk: single.chunks[0].digest, offset: single.place.offset() })
+    stored.each().map(|(chunk, _, place)| Flaw { chunk: chunk.digest, offset: place.offset() })
 }
 
 /// Reads a pack's head and index, and checks that they are this pack's.
@@ -283,13 +309,10 @@ pub(crate) fn read_frame(
 ) -> Result<Vec<u8>, MarshalError> {
     debug_assert!(frame.raw_bytes <= limits::FRAME, "checked when the manifest was decoded");
     let mut reader = ChunkReader::new(transport)?;
-    let intact = match reader.frame(pack, frame) {
-        Ok(decoded) => Digest::of(decoded) == *digest,
+    match reader.frame(pack, frame) {
+        Ok(decoded) if Digest::of(decoded) == *digest => return Ok(decoded.to_vec()),
+        Ok(_) | Err(Unreadable::Decode) => {}
         Err(Unreadable::Store(error)) => return Err(error.into()),
-        Err(Unreadable::Decode) => false,
-    };
-    if intact {
-        return Ok(reader.decoded);
     }
     let place = format!("pack {pack} at byte {}", frame.offset);
     Err(MarshalError::Damaged { what: what.to_string(), chunk: *digest, place })

@@ -64,17 +64,23 @@ impl Stored {
         self.chunks.iter().map(|chunk| chunk.bytes as usize).sum()
     }
 
-    /// Each chunk as if it were stored alone.
-    pub(crate) fn singly(&self) -> impl Iterator<Item = Self> {
+    /// Each chunk, how many bytes of content stand before it, and where it starts.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Chunk, usize, Place)> {
         let mut before = 0;
         self.chunks.iter().map(move |chunk| {
             let place = match self.place {
                 Place::Raw(offset) => Place::Raw(offset + u64::from(before)),
                 Place::Framed(frame, start) => Place::Framed(frame, start + before),
             };
+            let here = before as usize;
             before += chunk.bytes;
-            Self { pack: self.pack, place, chunks: vec![*chunk] }
+            (*chunk, here, place)
         })
+    }
+
+    /// Each chunk as if it were stored alone.
+    pub(crate) fn singly(&self) -> impl Iterator<Item = Self> {
+        self.each().map(|(chunk, _, place)| Self { pack: self.pack, place, chunks: vec![chunk] })
     }
 }
 

@@ -1,13 +1,11 @@
 //! Worker threads for one task at a time each, fed by the thread that started them.
 
 use super::MarshalError;
-use crossbeam_channel::{Sender, bounded};
 use std::{
+    collections::VecDeque,
+    iter,
     num::NonZeroUsize,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -31,29 +29,102 @@ impl From<MarshalError> for Halt {
     }
 }
 
+/// Most tasks that wait: enough that the feeder runs seldom and long, instead of taking turns with the workers.
+pub(crate) const WAITING: usize = 16;
+
 /// The way of tasks to the workers.
 #[derive(Debug)]
 pub(crate) struct Feeder<'s, T> {
-    tasks: Sender<T>,
-    stop: &'s AtomicBool,
+    queue: &'s Queue<T>,
 }
 
 impl<T> Feeder<'_, T> {
     /// Hands a task over; blocks while all workers have enough to do.
     pub(crate) fn send(&self, task: T) -> Result<(), Halt> {
-        if self.stop.load(Relaxed) {
+        let mut line = self.queue.lock();
+        if line.tasks.len() >= WAITING {
+            let wait = |line: &mut Line<T>| line.tasks.len() > WAITING / 2 && !line.stopped;
+            line = self.queue.room.wait_while(line, wait).unwrap_or_else(PoisonError::into_inner);
+        }
+        if line.stopped {
             return Err(Halt::Stopped);
         }
-        self.tasks.send(task).map_err(|_| Halt::Stopped)
+        line.tasks.push_back(task);
+        if line.idle > 0 {
+            self.queue.more.notify_one();
+        }
+        Ok(())
     }
 }
 
-struct StopOnPanic<'s>(&'s AtomicBool);
+/// Tasks between the feeder and the workers. Channels that spin before they sleep took a tenth of two cores.
+#[derive(Debug)]
+struct Queue<T> {
+    line: Mutex<Line<T>>,
+    /// There is a task, or never will be.
+    more: Condvar,
+    /// There is room, or nobody works any more.
+    room: Condvar,
+}
 
-impl Drop for StopOnPanic<'_> {
+#[derive(Debug)]
+struct Line<T> {
+    tasks: VecDeque<T>,
+    /// Workers that wait.
+    idle: usize,
+    /// No task comes any more.
+    ended: bool,
+    /// A worker failed.
+    stopped: bool,
+}
+
+impl<T> Queue<T> {
+    fn new() -> Self {
+        let line = Line { tasks: VecDeque::with_capacity(WAITING), idle: 0, ended: false, stopped: false };
+        Self { line: Mutex::new(line), more: Condvar::new(), room: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line<T>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next task; none at the end, or once a worker failed.
+    fn next(&self) -> Option<T> {
+        let mut line = self.lock();
+        while line.tasks.is_empty() && !line.ended && !line.stopped {
+            line.idle += 1;
+            line = self.more.wait(line).unwrap_or_else(PoisonError::into_inner);
+            line.idle -= 1;
+        }
+        if line.stopped {
+            return None;
+        }
+        let task = line.tasks.pop_front();
+        if line.tasks.len() == WAITING / 2 {
+            self.room.notify_one();
+        }
+        task
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+        self.more.notify_all();
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.more.notify_all();
+        self.room.notify_all();
+    }
+}
+
+/// Lets nobody wait for a thread that panicked.
+struct Unwinding<'s, T>(&'s Queue<T>);
+
+impl<T> Drop for Unwinding<'_, T> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.store(true, Relaxed);
+            self.0.stop();
         }
     }
 }
@@ -67,29 +138,27 @@ pub(crate) fn spread<T: Send, S, R>(
     work: impl Fn(&mut S, T) -> Result<(), MarshalError> + Sync,
     feed: impl FnOnce(&Feeder<'_, T>) -> Result<R, Halt>,
 ) -> Result<R, MarshalError> {
-    let threads = threads.max(1);
-    let stop = AtomicBool::new(false);
+    let queue = Queue::new();
     let first_error = Mutex::new(None);
     let fed = thread::scope(|scope| {
-        let (sender, tasks) = bounded::<T>(threads);
-        for _ in 0..threads {
-            let (tasks, stop, first_error, start, work) = (tasks.clone(), &stop, &first_error, &start, &work);
+        let _guard = Unwinding(&queue);
+        for _ in 0..threads.max(1) {
+            let (queue, first_error, start, work) = (&queue, &first_error, &start, &work);
             scope.spawn(move || {
-                let _guard = StopOnPanic(stop);
+                let _guard = Unwinding(queue);
                 let run = || {
                     let mut state = start()?;
-                    // Tasks are received to the end even after a failure: the feeder must never block for good.
-                    tasks.iter().filter(|_| !stop.load(Relaxed)).try_for_each(|task| work(&mut state, task))
+                    iter::from_fn(|| queue.next()).try_for_each(|task| work(&mut state, task))
                 };
                 if let Err(error) = run() {
                     first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    stop.store(true, Relaxed);
-                    tasks.iter().for_each(drop);
+                    queue.stop();
                 }
             });
         }
-        drop(tasks);
-        feed(&Feeder { tasks: sender, stop: &stop })
+        let fed = feed(&Feeder { queue: &queue });
+        queue.end();
+        fed
     });
     match (first_error.into_inner().unwrap_or_else(PoisonError::into_inner), fed) {
         (Some(error), _) | (None, Err(Halt::Failed(error))) => Err(error),
@@ -101,7 +170,10 @@ pub(crate) fn spread<T: Send, S, R>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{panic, sync::atomic::AtomicU64};
+    use std::{
+        panic,
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+    };
 
     fn occupied() -> MarshalError {
         MarshalError::Occupied { path: "x".into() }
@@ -123,6 +195,17 @@ mod tests {
         let work = |_: &mut (), n: u64| if n == 10 { Err(occupied()) } else { Ok(()) };
         let result = spread(2, || Ok(()), work, |feeder| (1..).try_for_each(|n| feeder.send(n)));
         assert!(matches!(result, Err(MarshalError::Occupied { .. })));
+    }
+
+    #[test]
+    fn a_panic_of_the_feeder_hangs_nobody() {
+        let work = |_: &mut (), _: u64| Ok(());
+        let feed = |feeder: &Feeder<'_, u64>| {
+            feeder.send(1)?;
+            panic!("on purpose")
+        };
+        let run = || spread::<_, _, ()>(2, || Ok(()), work, feed);
+        assert!(panic::catch_unwind(run).is_err());
     }
 
     #[test]

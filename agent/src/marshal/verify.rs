@@ -7,13 +7,16 @@ use super::{
     pool::spread,
 };
 use crate::{
-    report::{Monitor, Phase},
+    report::{Monitor, Phase, Silent},
     store::Transport,
 };
 use kale_protocol::{chunk::Extent, digest::Digest, id::PackId, manifest::What, path::ArtifactPath};
 use std::{
     fmt, mem,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// Most findings that a report lists; beyond it they are counted.
@@ -71,6 +74,18 @@ pub struct VerifyReport {
     pub unlisted: u64,
 }
 
+impl Damage {
+    /// The same as an error.
+    pub fn error(&self) -> MarshalError {
+        let what = match &self.path {
+            Some(path) if !path.is_root() => format!("'{path}'"),
+            _ => "the artifact".to_owned(),
+        };
+        let place = format!("pack {} at byte {}", self.pack, self.offset);
+        MarshalError::Damaged { what, chunk: self.chunk, place }
+    }
+}
+
 impl VerifyReport {
     /// Whether all is as it should be.
     pub fn is_sound(&self) -> bool {
@@ -90,9 +105,35 @@ pub fn verify(
     let reader = ManifestReader::open(transport, manifest)?;
     let total = reader.manifest().totals.raw_bytes;
     monitor.begin(Phase::Verify, &format!("manifest {}", manifest.short()), Some(total));
-    let report = run(transport, options, monitor, |reads| {
+    let report = verify_nodes(transport, &reader, &ArtifactPath::root(), options, monitor, &AtomicBool::new(false));
+    monitor.end();
+    report
+}
+
+/// Verifies the content of the node at `from` and of all below it, in silence, until it is told to `stop`: the report is
+/// of no use then.
+pub fn verify_part(
+    transport: &dyn Transport,
+    manifest: &Digest,
+    from: &ArtifactPath,
+    options: &VerifyOptions,
+    stop: &AtomicBool,
+) -> Result<VerifyReport, MarshalError> {
+    let reader = ManifestReader::open(transport, manifest)?;
+    verify_nodes(transport, &reader, from, options, &Silent, stop)
+}
+
+fn verify_nodes(
+    transport: &dyn Transport,
+    reader: &ManifestReader<'_>,
+    from: &ArtifactPath,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+    stop: &AtomicBool,
+) -> Result<VerifyReport, MarshalError> {
+    run(transport, options, monitor, stop, |reads| {
         let mut offset = 0;
-        for node in reader.nodes() {
+        for node in reader.nodes_at(from)? {
             let node = node?;
             let (extents, starts) = match node.what {
                 What::File { extents, .. } => (extents, true),
@@ -105,6 +146,9 @@ pub fn verify(
                 for part in piece.parts {
                     // Inline content was checked with its file's digest.
                     if let Part::Stored(stored) = part {
+                        if stop.load(Relaxed) {
+                            return Ok(());
+                        }
                         reads(Some(&node.path), stored)?;
                     }
                 }
@@ -112,9 +156,7 @@ pub fn verify(
             offset += bytes;
         }
         Ok(())
-    });
-    monitor.end();
-    report
+    })
 }
 
 /// Verifies a pack alone: head, index, tail and every chunk.
@@ -129,7 +171,7 @@ pub fn verify_pack(
     let index = open_pack(transport, *pack)?;
     let total = index.frames.iter().map(|indexed| u64::from(indexed.frame.raw_bytes)).sum();
     monitor.begin(Phase::Verify, &format!("pack {pack}"), Some(total));
-    let report = run(transport, options, monitor, |reads| {
+    let report = run(transport, options, monitor, &AtomicBool::new(false), |reads| {
         for indexed in index.frames {
             let place = Place::Framed(indexed.frame, 0);
             reads(None, Stored { pack: *pack, place, chunks: indexed.chunks })?;
@@ -148,12 +190,16 @@ fn run(
     transport: &dyn Transport,
     options: &VerifyOptions,
     monitor: &dyn Monitor,
+    stop: &AtomicBool,
     list: impl FnOnce(&mut Reads<'_>) -> Result<(), super::pool::Halt>,
 ) -> Result<VerifyReport, MarshalError> {
     let report = Mutex::new(VerifyReport::default());
     let check = |chunks: &mut ChunkReader<'_>, task: Vec<Read>| {
         let mut part = VerifyReport::default();
         for (path, stored) in task {
+            if stop.load(Relaxed) {
+                return Ok(());
+            }
             part.chunks += stored.chunks.len() as u64;
             part.bytes += stored.bytes() as u64;
             chunks.examine(&stored, &mut |flaw: Flaw| {
@@ -255,6 +301,24 @@ mod tests {
         let report = verify_pack(&fixture.memory, &fixture.packs[0], &OPTIONS, &Silent).unwrap();
         assert_eq!(report.damage.len(), 1);
         assert_eq!((report.damage[0].offset as usize, &report.damage[0].path), (offset, &None));
+    }
+
+    #[test]
+    fn a_part_is_verified_alone_and_can_be_given_up() {
+        let (fixture, id) = sample();
+        fixture.memory.tamper(&pack_key(&fixture), |bytes| bytes[(2 << 20) + 10] ^= 1);
+        let part = |at: &str, stop: bool| {
+            let at = crate::marshal::fixture::path(at);
+            verify_part(&fixture.memory, &id, &at, &OPTIONS, &AtomicBool::new(stop)).unwrap()
+        };
+        assert!(part("a", false).is_sound());
+        let report = part("b", false);
+        assert_eq!(affected(&report), ["b"]);
+        let error = report.damage[0].error();
+        assert_eq!(error.code(), kale_protocol::exit::Code::Damaged);
+        let place = format!("pack {} at byte {}", fixture.packs[0], report.damage[0].offset);
+        assert!(error.to_string().contains("'b' is damaged") && error.to_string().contains(&place), "{error}");
+        assert_eq!(part("", true).chunks, 0);
     }
 
     #[test]

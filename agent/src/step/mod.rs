@@ -7,6 +7,7 @@ mod dir;
 mod direct;
 mod env;
 mod error;
+mod gate;
 mod handed;
 mod inputs;
 mod maps;
@@ -31,6 +32,7 @@ pub use settings::StepSettings;
 use crate::report::{Monitor, Phase};
 use commit::Published;
 use dir::StepDir;
+use gate::{Gate, Unverified};
 use inputs::ReadyInput;
 use kale_protocol::{log::Log, record::Exit};
 use plan::Work;
@@ -88,7 +90,7 @@ pub async fn run(
         recorder.usage = Some(finished.usage);
         recorder.notes.extend(finished.leftovers.iter().cloned());
         recorder.log = finished.log.as_ref().map(|(_, summary)| *summary);
-        session.maps.failure()?;
+        session.gate.failure()?;
         let message = not_started(&finished, &command);
         let timed_out = timed_out(&finished, timeout);
         let status = judge(&finished);
@@ -116,6 +118,7 @@ pub async fn run(
         Ok(Ended { status: 0, message: None })
     }
     .await;
+    session.gate.give_up();
     let stored = session.stored();
     let ended = finish(&work, &inputs, &recorder, &stored, log.as_ref(), life, &monitor);
     drop(session);
@@ -166,11 +169,16 @@ fn finish(
     }
 }
 
+/// Restores all inputs; what could be cloned is verified from then on.
 async fn restore_all(inputs: &[ReadyInput], session: &Arc<Session>, dir: &Arc<StepDir>) -> Result<(), StepError> {
     for input in inputs {
-        let (session, input) = (Arc::clone(session), input.clone());
-        let path = env::input_path(&input, dir);
-        blocking(move || restore::input(session.store(), &input, &path, &session.work, &session.monitor)).await??;
+        let (at, one) = (Arc::clone(session), input.clone());
+        let path = env::input_path(input, dir);
+        let restore = move || restore::unverified_input(at.store(), &one, &path, &at.work, &at.monitor);
+        for manifest in blocking(restore).await?? {
+            let what = format!("input {}", input.name);
+            Gate::add(session, Unverified { what, manifest, inside: input.inside.clone() });
+        }
     }
     Ok(())
 }
@@ -189,7 +197,7 @@ async fn run_command(
         settings::LogPolicy::Inherit => Output::Inherit,
     };
     let variables = env::variables(&session.work, inputs, dir);
-    let stop = Some(session.maps.stopper());
+    let stop = Some(session.gate.stopper());
     let supervision = Supervision { env: &variables, output, stop, ..base };
     let finished = tokio::select! {
         finished = supervise(signals, supervision) => finished,
@@ -218,14 +226,14 @@ async fn handed_over(
     stored??
 }
 
-/// Waits until all that step code has mapped is verified.
+/// Waits until all that was given to the command unverified is verified.
 async fn verified(session: &Arc<Session>, signals: &mut Signals, monitor: &Arc<dyn Monitor>) -> Result<(), StepError> {
     let at = Arc::clone(session);
-    if !session.maps.under_way() {
-        return at.maps.failure();
+    if !session.gate.under_way() {
+        return at.gate.failure();
     }
-    monitor.begin(Phase::Verify, "what was mapped", None);
-    let verified = unless_stopped_twice(signals, monitor, blocking(move || at.maps.finish())).await;
+    monitor.begin(Phase::Verify, "inputs", None);
+    let verified = unless_stopped_twice(signals, monitor, blocking(move || at.gate.finish())).await;
     monitor.end();
     verified??
 }

@@ -1,6 +1,6 @@
 //! What one attempt has read and stored so far, shared between the socket and the end of the step.
 
-use super::{maps::Maps, plan::Work, saves::Saves, settings::Dedup};
+use super::{gate::Gate, plan::Work, saves::Saves, settings::Dedup};
 use crate::{
     marshal::{self, Known, MarshalError, SaveOptions, Saved, Source, look},
     report::Monitor,
@@ -25,7 +25,7 @@ pub(super) struct Session {
     /// What step code saves.
     pub saves: Saves,
     /// What step code has mapped.
-    pub maps: Maps,
+    pub gate: Gate,
     /// Held for the length of a save: each uses all threads by itself.
     known: Mutex<Known>,
     state: Mutex<State>,
@@ -82,7 +82,7 @@ impl Session {
         let state =
             State { fan_outs, outputs: Vec::new(), loaded: Vec::new(), packs: Vec::new(), manifests: Vec::new() };
         let saves = Saves::new(work.hand_over);
-        Self { work, monitor, saves, maps: Maps::default(), known: Mutex::new(known), state: Mutex::new(state) }
+        Self { work, monitor, saves, gate: Gate::default(), known: Mutex::new(known), state: Mutex::new(state) }
     }
 
     /// The store.

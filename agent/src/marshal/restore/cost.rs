@@ -113,11 +113,24 @@ fn a_frame_of_many_files_is_read_once_a_thread_at_most() {
 }
 
 #[test]
+fn frames_one_after_the_other_are_decoded_once_each() {
+    for threads in [1, 2] {
+        let mut fixture = Fixture::new();
+        let mut extents = Vec::new();
+        for frame in 0..10 {
+            let contents: Vec<_> = (0..50).map(|file| noise(frame * 50 + file, 20_000)).collect();
+            extents.extend(fixture.framed(&contents.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+        }
+        assert_eq!(cost(&mut fixture, Shape::Tree, &many(extents), threads).0, 10, "{threads} threads");
+    }
+}
+
+#[test]
 fn neighbours_that_are_stored_as_they_are_share_reads() {
     let mut fixture = Fixture::new();
     let extents = (0..256).map(|seed| fixture.raw(&noise(seed, 10_000), 1 << 20)).collect();
-    // 256 files are four batches.
-    assert_eq!(cost(&mut fixture, Shape::Tree, &many(extents), 2), (4, 640_000));
+    // 256 files are two batches.
+    assert_eq!(cost(&mut fixture, Shape::Tree, &many(extents), 2), (2, 1_280_000));
 }
 
 #[test]

@@ -1,21 +1,31 @@
 //! One regular file: made, filled with verified content, given its mode and time.
 
-use super::{
-    super::{MarshalError, pieces::Piece},
-    folders::Spot,
-};
+use super::{super::MarshalError, folders::Spot};
+use kale_protocol::path::ArtifactPath;
 use nix::{
     fcntl::{OFlag, openat},
     sys::{
-        stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat},
+        stat::{Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat},
         time::TimeSpec,
     },
     unistd::close,
 };
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// Zeros are looked for in blocks of this length: what file systems allocate.
 const BLOCK: usize = 4096;
+/// The mode of a file that is ours alone.
+const OURS: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// Bits that a write takes away.
+const SPECIAL: Mode = Mode::S_ISUID.union(Mode::S_ISGID).union(Mode::S_ISVTX);
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// What a file gets besides content.
@@ -31,46 +41,91 @@ pub(crate) struct Traits {
     pub(crate) sparse: bool,
 }
 
-/// A file that is being written, by one thread.
+/// A file that is being written, by any number of threads.
 #[derive(Debug)]
 pub(crate) struct FileWriter<'s> {
     spot: Spot<'s>,
     file: File,
     traits: Traits,
-    written: u64,
+    written: AtomicU64,
+    /// Whoever writes holds it: two in one inode wait for each other in the kernel, for much longer than the writes take.
+    turn: Mutex<()>,
 }
 
 impl<'s> FileWriter<'s> {
     /// Makes the file; its content is read by nobody but us until it is finished.
     pub(crate) fn create(spot: Spot<'s>, traits: Traits) -> Result<Self, MarshalError> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let file = openat(spot.folder(), spot.name(), flags, mode).map_err(spot.fail("create"))?;
-        Ok(Self { spot, file: file.into(), traits, written: 0 })
+        // A folder of ours lets nobody in, so that a file in it may have its final mode from the start, if we can write
+        // with it wherever it is, and no write takes anything of it away.
+        let wanted = mode_bits(traits.mode);
+        let plain = wanted.contains(OURS) && !wanted.intersects(SPECIAL) && spot.is_inside();
+        let mode = if plain { wanted } else { OURS };
+        let file = openat(spot.folder(), spot.name(), flags, mode).map_err(spot.fail("create"))?.into();
+        Ok(Self { spot, file, traits, written: AtomicU64::new(0), turn: Mutex::new(()) })
     }
 
-    /// Writes verified content of a piece at its place; pieces may come in any order.
-    pub(crate) fn write(&mut self, piece: &Piece, content: &[u8]) -> Result<(), MarshalError> {
+    /// Gives it its length, where that saves each write to make it longer.
+    pub(crate) fn extend(&self) -> Result<(), MarshalError> {
+        self.resize(self.traits.bytes)
+    }
+
+    /// Its path in the artifact.
+    pub(crate) fn path(&self) -> &ArtifactPath {
+        &self.spot.path
+    }
+
+    /// Writes verified content at its place; what is written may come in any order.
+    pub(crate) fn write(&self, offset: u64, content: &[u8]) -> Result<(), MarshalError> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let written = if self.traits.sparse {
-            write_sparse(&self.file, piece.offset, content)
+            write_sparse(&self.file, offset, content)
         } else {
-            self.file.write_all_at(content, piece.offset)
+            self.file.write_all_at(content, offset)
         };
-        self.written += content.len() as u64;
-        written.map_err(|source| MarshalError::Io { action: "write", path: self.spot.shown(), source })
+        drop(turn);
+        self.written.fetch_add(content.len() as u64, Relaxed);
+        written.map_err(self.fail("write"))
+    }
+
+    /// The file itself, to clone into.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether blocks of zeros become holes.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.traits.sparse
+    }
+
+    /// Counts content as written that came otherwise.
+    pub(crate) fn skip(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Relaxed);
     }
 
     /// Sets length, mode and time, and closes it: some file systems tell only then that a write failed.
     pub(crate) fn finish(self) -> Result<(), MarshalError> {
-        let Self { spot, file, traits, written } = self;
-        if traits.sparse || written != traits.bytes {
-            let resized = file.set_len(traits.bytes);
-            resized.map_err(|source| MarshalError::Io { action: "write", path: spot.shown(), source })?;
+        if self.traits.sparse || self.written.load(Relaxed) != self.traits.bytes {
+            self.resize(self.traits.bytes)?;
         }
-        // Last, for a write takes set-user-id away, and after the mode nobody may write.
-        fchmod(&file, mode_bits(traits.mode)).map_err(spot.fail("set the mode of"))?;
+        let Self { spot, file, traits, .. } = self;
+        // Last, for a write takes set-user-id away, and after the mode nobody may write. The umask or the folder's
+        // access control list may have taken from the mode that was asked for.
+        let wanted = mode_bits(traits.mode);
+        let found = fstat(&file).map_err(spot.fail("look at"))?;
+        if Mode::from_bits_truncate(found.st_mode) != wanted {
+            fchmod(&file, wanted).map_err(spot.fail("set the mode of"))?;
+        }
         futimens(&file, &TimeSpec::UTIME_OMIT, &time(traits.modified_ns)).map_err(spot.fail("set the time of"))?;
         close(file).map_err(spot.fail("write"))
+    }
+
+    fn resize(&self, bytes: u64) -> Result<(), MarshalError> {
+        self.file.set_len(bytes).map_err(self.fail("write"))
+    }
+
+    fn fail(&self, action: &'static str) -> impl FnOnce(io::Error) -> MarshalError {
+        move |source| MarshalError::Io { action, path: self.spot.shown(), source }
     }
 }
 

@@ -56,8 +56,12 @@ impl Spot<'_> {
 
     /// Tells a failure of the system with the path.
     pub(crate) fn fail(&self, action: &'static str) -> impl Fn(nix::Error) -> MarshalError {
-        let path = self.shown();
-        move |error| MarshalError::Io { action, path: path.clone(), source: error.into() }
+        move |error| MarshalError::Io { action, path: self.shown(), source: error.into() }
+    }
+
+    /// Whether it lies in a folder that was restored, too.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Opens it as a folder, never through a link.

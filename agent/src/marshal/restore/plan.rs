@@ -8,15 +8,15 @@ use super::{
         ManifestReader, MarshalError,
         pack_reader::ChunkReader,
         pieces::{Piece, pieces},
-        pool::{Feeder, Halt, spread},
+        pool::{Feeder, Halt, WAITING, spread},
     },
-    RestoreOptions, Restored,
+    RestoreOptions, Restored, Verify,
+    clone::Cloner,
     file::{FileWriter, Traits, mode_bits, set_time, time},
     folders::{Folders, Spot},
     staging::Staging,
 };
 use crate::{report::Monitor, store::Transport};
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use kale_protocol::{
     chunk::Extent,
     id::PackId,
@@ -29,14 +29,14 @@ use nix::{
     sys::time::TimeSpec,
     unistd::{linkat, mkfifoat, symlinkat},
 };
-use std::{ffi::OsStr, mem, os::unix::ffi::OsStrExt};
+use std::{ffi::OsStr, fmt, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
 
-/// Files up to this length are restored by one worker each, longer ones by all workers and one writer.
+/// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
 /// How much content a batch of small files has at most, by its last file exceeded.
 const BATCH_BYTES: u64 = 2 << 20;
 /// Most files in a batch; each may keep a folder open.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 128;
 /// About how many folders all batches together keep open, whatever the number of threads.
 const OPEN_FOLDERS: usize = 256;
 
@@ -44,41 +44,14 @@ const OPEN_FOLDERS: usize = 256;
 enum Task<'s> {
     /// Whole files, start to end.
     Files(Vec<SmallFile<'s>>),
-    /// The content of a piece, to be sent back.
-    Piece(Reply, Vec<u8>),
+    /// One piece of a long file, and which bytes of the file are there already; who does the last one finishes it.
+    Piece(Arc<FileWriter<'s>>, Piece, Range<u64>),
 }
 
 struct SmallFile<'s> {
     spot: Spot<'s>,
     traits: Traits,
     extents: Vec<Extent>,
-}
-
-/// A piece with its content, or nothing where it was lost.
-type Back = Option<(Piece, Vec<u8>)>;
-
-/// The way back of a piece; tells of its loss where a worker never gets to it.
-struct Reply {
-    piece: Option<Piece>,
-    path: ArtifactPath,
-    back: Sender<Back>,
-}
-
-impl Reply {
-    fn send(mut self, content: Vec<u8>) {
-        if let Some(piece) = self.piece.take() {
-            // Nobody listens any more once another piece failed.
-            let _ = self.back.send(Some((piece, content)));
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if self.piece.is_some() {
-            let _ = self.back.send(None);
-        }
-    }
 }
 
 /// Makes everything in the staging place.
@@ -91,7 +64,7 @@ pub(crate) fn run(
     monitor: &dyn Monitor,
 ) -> Result<Restored, MarshalError> {
     let packs = &reader.manifest().packs;
-    let work = |(chunks, buffer): &mut (ChunkReader<'_>, Vec<u8>), task: Task<'_>| match task {
+    let work = |chunks: &mut ChunkReader<'_>, task: Task<'_>| match task {
         Task::Files(files) => {
             chunks.plan(files.iter().flat_map(|file| &file.extents).filter_map(|extent| match extent {
                 Extent::Raw { pack, offset, .. } => {
@@ -99,21 +72,26 @@ pub(crate) fn run(
                 }
                 _ => None,
             }));
-            files.into_iter().try_for_each(|file| restore_small(chunks, buffer, file, packs, monitor))
-        }
-        Task::Piece(reply, mut content) => {
-            let piece = reply.piece.as_ref().expect("taken only when the reply is sent");
-            chunks.read_piece(piece, &shown(&reply.path), &mut content)?;
-            reply.send(content);
+            let bytes = files.iter().map(|file| file.traits.bytes).sum();
+            files.into_iter().try_for_each(|file| restore_small(chunks, file, packs))?;
+            monitor.advance(bytes);
             Ok(())
+        }
+        Task::Piece(file, piece, cloned) => {
+            // Read, verified and written by one thread, while it is hot in that core's cache.
+            let content = chunks.piece(&piece, &Shown(file.path()))?;
+            write_outside(&file, piece.offset, content, &cloned)?;
+            monitor.advance(piece.bytes as u64);
+            release(file)
         }
     };
     let pass = spread(
         options.threads,
-        || Ok((ChunkReader::new(transport)?, Vec::new())),
+        || ChunkReader::new(transport),
         work,
         |feeder| {
-            let mut pass = ContentPass::new(reader, from, staging, feeder, options, monitor);
+            let cloner = Cloner::new(transport);
+            let mut pass = ContentPass::new(reader, from, staging, feeder, cloner, options);
             pass.run()?;
             Ok((pass.restored, pass.links))
         },
@@ -128,26 +106,43 @@ pub(crate) fn run(
     Ok(restored)
 }
 
-fn shown(path: &ArtifactPath) -> String {
-    if path.is_root() { "the artifact".to_owned() } else { format!("'{path}'") }
+/// An artifact's path for messages.
+struct Shown<'p>(&'p ArtifactPath);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_root() { f.write_str("the artifact") } else { write!(f, "'{}'", self.0) }
+    }
 }
 
-fn restore_small(
-    chunks: &mut ChunkReader<'_>,
-    buffer: &mut Vec<u8>,
-    file: SmallFile<'_>,
-    packs: &[PackId],
-    monitor: &dyn Monitor,
-) -> Result<(), MarshalError> {
-    let what = shown(&file.spot.path);
-    let mut writer = FileWriter::create(file.spot, file.traits)?;
+fn restore_small(chunks: &mut ChunkReader<'_>, file: SmallFile<'_>, packs: &[PackId]) -> Result<(), MarshalError> {
+    let writer = FileWriter::create(file.spot, file.traits)?;
     for piece in pieces(0, file.extents, packs) {
-        chunks.read_piece(&piece, &what, buffer)?;
-        writer.write(&piece, buffer)?;
+        writer.write(piece.offset, chunks.piece(&piece, &Shown(writer.path()))?)?;
     }
-    writer.finish()?;
-    monitor.advance(file.traits.bytes);
+    writer.finish()
+}
+
+/// Writes what of some content is not there already.
+fn write_outside(file: &FileWriter<'_>, offset: u64, content: &[u8], there: &Range<u64>) -> Result<(), MarshalError> {
+    let end = offset + content.len() as u64;
+    let (from, to) = (there.start.clamp(offset, end), there.end.clamp(offset, end));
+    if from >= to {
+        return file.write(offset, content);
+    }
+    file.skip(to - from);
+    let (before, after) = (&content[..(from - offset) as usize], &content[(to - offset) as usize..]);
+    for (at, part) in [(offset, before), (to, after)] {
+        if !part.is_empty() {
+            file.write(at, part)?;
+        }
+    }
     Ok(())
+}
+
+/// Gives up a long file, and finishes it if nobody else has it any more.
+fn release(file: Arc<FileWriter<'_>>) -> Result<(), MarshalError> {
+    Arc::into_inner(file).map_or(Ok(()), FileWriter::finish)
 }
 
 /// The first pass: everything but hard links, and the final modes of folders.
@@ -156,25 +151,19 @@ struct ContentPass<'s, 'r, 't, 'f> {
     from: &'s ArtifactPath,
     folders: Folders<'s, ()>,
     feeder: &'f Feeder<'f, Task<'s>>,
-    monitor: &'f dyn Monitor,
+    cloner: Cloner<'t>,
+    verify: Verify,
     batch: Vec<SmallFile<'s>>,
     batch_bytes: u64,
     batch_folders: usize,
-    back: (Sender<Back>, Receiver<Back>),
-    buffers: Vec<Vec<u8>>,
-    window: usize,
-    large: Option<Large<'s>>,
+    most_folders: usize,
+    /// The frame that the batch's last file ends in.
+    batch_frame: Option<(u32, u64)>,
+    /// The long file in work, and where its next extent starts in it.
+    large: Option<(Arc<FileWriter<'s>>, u64)>,
     restored: Restored,
     /// Hard links that the second pass makes.
     links: u64,
-}
-
-/// A long file in work.
-struct Large<'s> {
-    writer: FileWriter<'s>,
-    path: ArtifactPath,
-    offset: u64,
-    in_flight: usize,
 }
 
 impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
@@ -183,22 +172,21 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         from: &'s ArtifactPath,
         staging: &'s Staging,
         feeder: &'f Feeder<'f, Task<'s>>,
+        cloner: Cloner<'t>,
         options: &RestoreOptions,
-        monitor: &'f dyn Monitor,
     ) -> Self {
         Self {
             reader,
             from,
             folders: Folders::new(staging, from),
             feeder,
-            monitor,
+            cloner,
+            verify: options.verify,
             batch: Vec::new(),
             batch_bytes: 0,
             batch_folders: 0,
-            back: unbounded(),
-            buffers: Vec::new(),
-            // Two a worker: one in work, one waiting.
-            window: options.threads.max(1) * 2,
+            most_folders: (OPEN_FOLDERS / (WAITING + options.threads)).clamp(2, 16),
+            batch_frame: None,
             large: None,
             restored: Restored::default(),
             links: 0,
@@ -258,7 +246,16 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
     }
 
     /// Restores the file that a link refers to where that lies outside of what is restored.
+    ///
+    /// Verified on the way whatever was asked for: whoever verifies `from` later does not come by here.
     fn copy(&mut self, spot: Spot<'s>, to: &ArtifactPath) -> Result<(), Halt> {
+        let later = mem::replace(&mut self.verify, Verify::Now);
+        let copied = self.copy_now(spot, to);
+        self.verify = later;
+        copied
+    }
+
+    fn copy_now(&mut self, spot: Spot<'s>, to: &ArtifactPath) -> Result<(), Halt> {
         let mut spot = Some(spot);
         for node in self.reader.nodes_at(to)? {
             let node = node?;
@@ -278,16 +275,22 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         self.restored.files += 1;
         self.restored.raw_bytes += traits.bytes;
         let here: u64 = extents.iter().map(Extent::raw_bytes).sum();
-        if traits.bytes <= SMALL_BYTES && here == traits.bytes {
+        let cloned = !traits.sparse && self.has_clones(&extents);
+        if traits.bytes <= SMALL_BYTES && here == traits.bytes && !cloned {
+            // A batch that is long enough ends where a frame does: the next one need not decode that again.
+            let frame = first_frame(&extents);
+            if self.batch_bytes >= BATCH_BYTES / 4 && frame.is_some() && frame != self.batch_frame {
+                self.send_batch()?;
+            }
+            self.batch_frame = last_frame(&extents);
             self.batch.push(SmallFile { spot, traits, extents });
             self.batch_bytes += traits.bytes;
-            let full =
-                self.batch.len() >= BATCH_FILES || self.batch_folders >= (OPEN_FOLDERS / self.window).clamp(2, 16);
+            let full = self.batch.len() >= BATCH_FILES || self.batch_folders >= self.most_folders;
             return if full || self.batch_bytes >= BATCH_BYTES { self.send_batch() } else { Ok(()) };
         }
-        let path = spot.path.clone();
         let writer = FileWriter::create(spot, traits)?;
-        self.large = Some(Large { writer, path, offset: 0, in_flight: 0 });
+        writer.extend()?;
+        self.large = Some((Arc::new(writer), 0));
         self.feed_large(extents)
     }
 
@@ -297,46 +300,83 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         self.feeder.send(Task::Files(mem::take(&mut self.batch)))
     }
 
+    fn has_clones(&self, extents: &[Extent]) -> bool {
+        let mut at = 0;
+        extents.iter().any(|extent| {
+            let (here, bytes) = (at, extent.raw_bytes());
+            at += bytes;
+            matches!(extent, Extent::Raw { offset, .. } if self.cloner.may(*offset, here, bytes))
+        })
+    }
+
     fn feed_large(&mut self, extents: Vec<Extent>) -> Result<(), Halt> {
-        let offset = self.large.as_ref().expect("the manifest's rules put more extents behind their file").offset;
-        let bytes: u64 = extents.iter().map(Extent::raw_bytes).sum();
-        for piece in pieces(offset, extents, &self.reader.manifest().packs) {
-            if self.large.as_ref().is_some_and(|large| large.in_flight >= self.window) {
-                self.write_one()?;
+        let (file, mut at) = self.large.take().expect("the manifest's rules put more extents behind their file");
+        let (mut copied, mut copied_at) = (Vec::new(), at);
+        for extent in extents {
+            let bytes = extent.raw_bytes();
+            let cloned = match extent {
+                Extent::Raw { pack, offset, .. } if !file.is_sparse() => {
+                    let pack = self.reader.manifest().packs[pack as usize];
+                    self.cloner.clone(pack, offset, file.file(), at, bytes)
+                }
+                _ => at..at,
+            };
+            if !cloned.is_empty() {
+                self.feed(&file, copied_at, mem::take(&mut copied), at..at)?;
+                self.feed(&file, at, vec![extent], cloned)?;
+                copied_at = at + bytes;
+            } else {
+                copied.push(extent);
             }
-            if let Some(large) = &mut self.large {
-                let reply = Reply { piece: Some(piece), path: large.path.clone(), back: self.back.0.clone() };
-                self.feeder.send(Task::Piece(reply, self.buffers.pop().unwrap_or_default()))?;
-                large.in_flight += 1;
-            }
+            at += bytes;
         }
-        if let Some(large) = &mut self.large {
-            large.offset = offset + bytes;
-        }
+        self.feed(&file, copied_at, copied, at..at)?;
+        self.large = Some((file, at));
         Ok(())
     }
 
-    /// Waits for a piece and writes it. One thread writes a file: two in one inode wait for each other.
-    fn write_one(&mut self) -> Result<(), Halt> {
-        let (piece, content) = self.back.1.recv().ok().flatten().ok_or(Halt::Stopped)?;
-        if let Some(large) = &mut self.large {
-            large.writer.write(&piece, &content)?;
-            large.in_flight -= 1;
+    /// Hands out the pieces of extents that start at `at`, of which some bytes are in the file already.
+    fn feed(
+        &mut self,
+        file: &Arc<FileWriter<'s>>,
+        at: u64,
+        extents: Vec<Extent>,
+        cloned: Range<u64>,
+    ) -> Result<(), Halt> {
+        for piece in pieces(at, extents, &self.reader.manifest().packs) {
+            let bytes = piece.bytes as u64;
+            if self.verify == Verify::Later && cloned.start <= piece.offset && piece.offset + bytes <= cloned.end {
+                file.skip(bytes);
+                self.restored.unverified_bytes += bytes;
+            } else {
+                self.feeder.send(Task::Piece(Arc::clone(file), piece, cloned.clone()))?;
+            }
         }
-        self.monitor.advance(content.len() as u64);
-        self.buffers.push(content);
         Ok(())
     }
 
     fn finish_large(&mut self) -> Result<(), Halt> {
-        while self.large.as_ref().is_some_and(|large| large.in_flight > 0) {
-            self.write_one()?;
-        }
         match self.large.take() {
-            Some(large) => Ok(large.writer.finish()?),
+            Some((file, _)) => Ok(release(file)?),
             None => Ok(()),
         }
     }
+}
+
+/// The pack's number and the offset in it of the frame that an extent lies in.
+fn frame_of(extent: &Extent) -> Option<(u32, u64)> {
+    match extent {
+        Extent::Framed { pack, frame, .. } => Some((*pack, frame.offset)),
+        _ => None,
+    }
+}
+
+fn first_frame(extents: &[Extent]) -> Option<(u32, u64)> {
+    extents.first().and_then(frame_of)
+}
+
+fn last_frame(extents: &[Extent]) -> Option<(u32, u64)> {
+    extents.last().and_then(frame_of)
 }
 
 /// The second pass: hard links, once their files stand and while all folders still let us in.

@@ -19,7 +19,7 @@ use std::{
     },
 };
 
-const OPTIONS: RestoreOptions = RestoreOptions { threads: 2 };
+const OPTIONS: RestoreOptions = RestoreOptions { threads: 2, verify: Verify::Now };
 
 pub(super) fn run(memory: &Memory, id: &Digest, from: &str, target: &Path) -> Result<Restored, MarshalError> {
     restore(memory, id, &path(from), target, &OPTIONS, &Silent)
@@ -31,7 +31,7 @@ pub(super) fn run_with(
     target: &Path,
     threads: usize,
 ) -> Result<Restored, MarshalError> {
-    restore(transport, id, &path(""), target, &RestoreOptions { threads }, &Silent)
+    restore(transport, id, &path(""), target, &RestoreOptions { threads, verify: Verify::Now }, &Silent)
 }
 
 /// Fails unless nothing but `expected` is left in a folder.
