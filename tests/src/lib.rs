@@ -1,6 +1,7 @@
 //! What the tests of kale-agent share: the binary, a hermetic place to run it in, ways to hurt it, and skipping aloud.
 
 pub mod binary;
+pub mod group;
 pub mod killer;
 pub mod measure;
 pub mod running;

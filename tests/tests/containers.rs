@@ -79,3 +79,28 @@ fn a_step_in_a_container_commits_to_a_store_on_a_volume() {
     let told = image.run(&options, &step);
     assert!(told.stderr.contains("committed already"), "{told}");
 }
+
+#[test]
+fn with_128_mib_of_memory_a_gigabyte_goes_through() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("with_128_mib_of_memory_a_gigabyte_goes_through", &place) else { return };
+    fs::create_dir(place.path("data")).unwrap();
+    let mut file = fs::File::create(place.path("data/large")).unwrap();
+    for block in 0..1024 {
+        std::io::Write::write_all(&mut file, &kale_tests::tree::noise(block % 512, 1 << 20)).unwrap();
+    }
+    drop(file);
+    let volume = format!("{}:/data", place.path("data").display());
+    let small = ["--memory", "128m", "--memory-swap", "128m", "--volume", &volume, "--env", "KALE_STORE=/data/store"];
+    for arguments in [
+        &["init", "/data/store"][..],
+        &["save", "large", "/data/large", "--run", "r", "-q"],
+        &["load", "r/large:large", "/data/back", "-q"],
+        &["verify", "-q"],
+    ] {
+        let told = image.run(&small, arguments);
+        assert_eq!(told.status, 0, "{arguments:?}: {told}");
+    }
+    let same = Command::new("cmp").args([place.path("data/large"), place.path("data/back")]).status().unwrap();
+    assert!(same.success());
+}

@@ -3,7 +3,7 @@
 //! Sizes are those of the promise (10 GiB, 200,000 files) with `KALE_TEST_FULL=1`, and smaller ones else, so that a run
 //! of all tests stays short: the ceiling is the same.
 
-use kale_tests::{measure, sandbox::Sandbox, tree};
+use kale_tests::{group::Group, measure, sandbox::Sandbox, tree};
 use std::{fs, io::Write, process::Stdio};
 
 const CEILING: u64 = 256 << 20;
@@ -62,5 +62,33 @@ fn very_many_small_files() {
     within(&place, &["save", "x", "back", "--run", "again"]);
     let same =
         std::process::Command::new("diff").arg("-rq").args([place.path("many"), place.path("back")]).output().unwrap();
+    assert!(same.status.success() && same.stdout.is_empty(), "{same:?}");
+}
+
+/// In a container whose limit is far below what is moved, and below what this machine's cores would like to have.
+#[test]
+fn in_a_small_control_group() {
+    let Some(group) = Group::limited("in_a_small_control_group", 48 << 20) else { return };
+    let place = Sandbox::new();
+    fs::create_dir(place.path("tree")).unwrap();
+    for file in 0..4000 {
+        let bytes =
+            if file % 2 == 0 { tree::noise(file, 9000) } else { format!("{file} line\n").repeat(700).into_bytes() };
+        fs::write(place.path(&format!("tree/{file}")), bytes).unwrap();
+    }
+    let noise: Vec<u8> = (0..192).flat_map(|block| tree::noise(block, 1 << 20)).collect();
+    fs::write(place.path("tree/large"), noise).unwrap();
+    fs::write(place.path("tree/text"), "1,2,3,some text,4.5\n".repeat(8 << 20 >> 2)).unwrap();
+    for arguments in
+        [&["save", "x", "tree"][..], &["load", "x", "back"], &["verify"], &["save", "x", "back", "--run", "again"]]
+    {
+        let mut command = place.agent();
+        command.args(arguments).arg("-q").stdout(Stdio::null());
+        let used = measure::run(group.enter(&mut command));
+        assert!(used.status.success(), "{arguments:?}: {used:?}, {} killed", group.times_killed());
+        println!("{arguments:?}: {} MiB, {:.1} CPU s", used.peak_rss_bytes >> 20, used.cpu_seconds);
+    }
+    let same =
+        std::process::Command::new("diff").arg("-rq").args([place.path("tree"), place.path("back")]).output().unwrap();
     assert!(same.status.success() && same.stdout.is_empty(), "{same:?}");
 }

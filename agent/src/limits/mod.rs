@@ -13,6 +13,13 @@ use std::{
     thread,
 };
 
+/// Never is more taken than this, whatever there is: with the binary itself that is less than 256 MiB.
+const MOST: u64 = 192 << 20;
+/// What moving data takes besides its threads.
+const FIXED: u64 = 16 << 20;
+/// What each thread takes: two buffers with room for their frames, and the codec's tables.
+const A_THREAD: u64 = 8 << 20;
+
 /// The places that tell of limits.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -45,6 +52,12 @@ impl Limits {
         limits.chain(memory::available(&self.meminfo)).min()
     }
 
+    /// How many bytes all buffers and tables of one save or restore may take together: half of what is left, so that the
+    /// step and the page cache have the other half, and never more than 192 MiB.
+    pub fn budget(&self) -> u64 {
+        self.memory_left().map_or(MOST, |left| MOST.min(left / 2))
+    }
+
     /// How many threads can run at once: the quota of the groups, rounded up, and never more than `cores`.
     pub fn threads(&self, cores: NonZeroUsize) -> NonZeroUsize {
         let groups = cgroup::groups(&self.groups, &self.own, "cpu");
@@ -52,10 +65,18 @@ impl Limits {
     }
 }
 
-/// How many threads to use where nothing else is said: as many as can run at once here.
+/// How many threads to use where nothing else is said: as many as can run at once here, and as the memory that is left
+/// has room for.
 pub fn threads() -> NonZeroUsize {
-    Limits::default()
-        .threads(cpu::affinity().or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN))
+    let limits = Limits::default();
+    let cores = cpu::affinity().or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    limits.threads(cores).min(threads_within(limits.budget()))
+}
+
+/// How many threads have room in a budget, at least one.
+fn threads_within(budget: u64) -> NonZeroUsize {
+    let room = budget.saturating_sub(FIXED) / A_THREAD;
+    NonZeroUsize::new(usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

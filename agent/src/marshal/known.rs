@@ -11,6 +11,9 @@ use std::collections::HashMap;
 /// Chunks that are remembered unless told otherwise: the most that a table of 2^20 slots holds, about 50 MiB.
 const ENTRIES: usize = 917_504;
 
+/// What one of them takes: a slot of the table, of which an eighth stays free.
+const BYTES: u64 = 57;
+
 /// Places of chunks, and whole artifacts, that may be referred to instead of being stored again.
 ///
 /// Bounded: what comes after the table is full is not remembered, and at worst stored twice. Nothing is looked up in
@@ -39,6 +42,14 @@ impl Default for Known {
 }
 
 impl Known {
+    /// Knows nothing, and will remember what fits in so many bytes, at most as much as the default.
+    pub fn within(bytes: u64) -> Self {
+        let entries = usize::try_from(bytes / BYTES).unwrap_or(usize::MAX);
+        // The table doubles: one entry more than seven eighths of a power of two would take twice as much.
+        let slots = (entries / 7 * 8).checked_ilog2().map_or(0, |log| 1 << log);
+        Self::with_entries(ENTRIES.min(slots / 8 * 7))
+    }
+
     /// Knows nothing, and will remember at most so many chunks.
     pub fn with_entries(entries: usize) -> Self {
         Self {
@@ -155,6 +166,15 @@ mod tests {
         assert_eq!(known.place(&of("a")), Some(ChunkPlace::Raw { pack, offset: 7 }));
         assert_eq!(known.place(&of("c")), Some(ChunkPlace::Framed { pack, frame, start: 50 }));
         assert_eq!((known.place(&of("d")), known.place(&of("e"))), (None, None));
+    }
+
+    #[test]
+    fn a_table_has_the_room_that_it_is_given() {
+        assert_eq!(Known::within(u64::MAX / 2).entries, ENTRIES);
+        assert_eq!(Known::within(48 << 20).entries, ENTRIES / 2);
+        assert_eq!(Known::within(0).entries, 0);
+        let entries = Known::within(8 << 20).entries as u64;
+        assert!(entries > 100_000 && entries * BYTES <= 8 << 20, "{entries}");
     }
 
     #[test]

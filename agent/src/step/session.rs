@@ -2,6 +2,7 @@
 
 use super::{gate::Gate, plan::Work, saves::Saves, settings::Dedup};
 use crate::{
+    limits::Limits,
     marshal::{self, Known, MarshalError, SaveOptions, Saved, Source, look},
     report::Monitor,
     store::{Store, read_hint},
@@ -42,7 +43,8 @@ struct State {
 
 /// What the store is known to hold: what the shard committed last, and the step's inputs.
 fn recalled(work: &Work, inputs: &[Digest]) -> Known {
-    let mut known = Known::default();
+    // A quarter of what there is: a table that is full is only a worse memory.
+    let mut known = Known::within(Limits::default().budget() / 4);
     let hint = read_hint(&work.store, &work.shard);
     let hinted = hint.iter().flat_map(|hint| hint.outputs.iter().map(|(_, manifest)| manifest));
     for manifest in hinted.chain(inputs) {

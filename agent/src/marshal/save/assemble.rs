@@ -10,7 +10,8 @@ use super::{
     },
     SaveOptions, Saved,
     adopt::Adoptable,
-    feed::{Buffer, Entry, Item},
+    buffer::Buffer,
+    item::{Entry, Item},
     work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
 };
 use crate::{

@@ -11,19 +11,19 @@ use super::{
     },
     Compress, LEVEL, SaveOptions,
     adopt::{self, Adoptable},
+    buffer::{BATCH, Buffer, Buffers},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
+    item::{Entry, Item, Stop},
     work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Policy},
 };
 use crate::store::Transport;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use kale_protocol::{
     manifest::{Node, Shape, What},
     path::ArtifactPath,
 };
 use std::{io::Read, mem, ops::Range, sync::Arc};
 
-/// Batches of chunks are about this long: one frame where they are compressed.
-const BATCH: usize = 1 << 20;
 /// Most entries of one group of small files.
 const GROUP: usize = 1024;
 /// About the most bytes of paths and targets in one group.
@@ -42,92 +42,10 @@ const LEFT: usize = 4 << 10;
 const OPEN_FILES: usize = 256;
 const STREAM_MODE: u16 = 0o644;
 
-/// Content on its way: a batch, and as much again for looking ahead.
-pub(super) struct Buffer {
-    pub(super) bytes: Box<[u8]>,
-    /// The batch as a compressed frame, where it was compressed.
-    pub(super) packed: Vec<u8>,
-}
-
-impl Buffer {
-    pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BATCH + cut::MAX].into_boxed_slice(), packed: Vec::new() }
-    }
-}
-
-/// A bounded number of buffers, made when they are needed first.
-pub(super) struct Buffers {
-    back: Receiver<Buffer>,
-    unmade: usize,
-}
-
-impl Buffers {
-    /// At most so many, given back through a channel.
-    pub(super) fn new(most: usize, back: Receiver<Buffer>) -> Self {
-        Self { back, unmade: most }
-    }
-
-    fn take(&mut self) -> Result<Buffer, Stop> {
-        match self.back.try_recv() {
-            Ok(buffer) => return Ok(buffer),
-            Err(TryRecvError::Disconnected) => return Err(Stop::Gone),
-            Err(TryRecvError::Empty) => {}
-        }
-        if self.unmade > 0 {
-            self.unmade -= 1;
-            return Ok(Buffer::new());
-        }
-        self.back.recv().map_err(|_| Stop::Gone)
-    }
-}
-
 /// What is to be fed.
 pub(super) enum Input {
     Entries(Entries),
     Stream(Box<dyn Read + Send>),
-}
-
-/// What the assembler gets, in path order.
-pub(super) enum Item {
-    /// Entries that are whole, with the batch that holds the content of the small files among them.
-    Group {
-        entries: Vec<Entry>,
-        batch: Option<Receiver<Hashed>>,
-        /// Whether nothing else comes before or after it.
-        only: bool,
-    },
-    /// A large file begins.
-    Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
-    /// Its next chunks.
-    Batch(Receiver<Hashed>),
-    /// Its next chunks, of zeros, from a hole.
-    Hole { count: u64, chunk_bytes: u32 },
-    /// It ends; a file that the workers have read has to be the one that it was. Where the store may take it, whoever
-    /// walks on wants to know when that is done or not.
-    End { file: Option<Arc<Regular>>, settled: Option<Sender<()>> },
-    /// All was read.
-    Done { shape: Shape, format: Option<Format> },
-}
-
-/// One entry of a group.
-pub(super) enum Entry {
-    /// No file.
-    Node(Node),
-    /// A file whose content is the batch's next chunk, or nothing.
-    File { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, empty: bool },
-}
-
-/// Why feeding ends early.
-pub(super) enum Stop {
-    /// The assembler takes no more; it knows why.
-    Gone,
-    Failed(MarshalError),
-}
-
-impl From<MarshalError> for Stop {
-    fn from(error: MarshalError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// Reads a source and sends it on.

@@ -9,8 +9,10 @@
 
 mod adopt;
 mod assemble;
+mod buffer;
 mod content;
 mod feed;
+mod item;
 mod work;
 
 use super::{
@@ -21,8 +23,9 @@ use super::{
 };
 use crate::{report::Monitor, store::Transport};
 use assemble::Assembler;
+use buffer::Buffers;
 use crossbeam_channel::bounded;
-use feed::{Buffers, Feeder, Input};
+use feed::{Feeder, Input};
 use kale_protocol::{
     digest::Digest,
     id::PackId,

@@ -2,7 +2,7 @@
 
 use super::{
     super::{MarshalError, known::Known, probe::Probe, source::Regular},
-    feed::Buffer,
+    buffer::Buffer,
     no_compression,
 };
 use crossbeam_channel::{Receiver, Sender};

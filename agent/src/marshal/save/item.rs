@@ -1,0 +1,56 @@
+//! What travels from the reader thread to the assembler.
+
+use super::{
+    super::{MarshalError, segment::Format, source::Regular},
+    adopt::Adoptable,
+    work::Hashed,
+};
+use crossbeam_channel::{Receiver, Sender};
+use kale_protocol::{
+    manifest::{Node, Shape},
+    path::ArtifactPath,
+};
+use std::sync::Arc;
+
+/// What the assembler gets, in path order.
+pub(super) enum Item {
+    /// Entries that are whole, with the batch that holds the content of the small files among them.
+    Group {
+        entries: Vec<Entry>,
+        batch: Option<Receiver<Hashed>>,
+        /// Whether nothing else comes before or after it.
+        only: bool,
+    },
+    /// A large file begins.
+    Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
+    /// Its next chunks.
+    Batch(Receiver<Hashed>),
+    /// Its next chunks, of zeros, from a hole.
+    Hole { count: u64, chunk_bytes: u32 },
+    /// It ends; a file that the workers have read has to be the one that it was. Where the store may take it, whoever
+    /// walks on wants to know when that is done or not.
+    End { file: Option<Arc<Regular>>, settled: Option<Sender<()>> },
+    /// All was read.
+    Done { shape: Shape, format: Option<Format> },
+}
+
+/// One entry of a group.
+pub(super) enum Entry {
+    /// No file.
+    Node(Node),
+    /// A file whose content is the batch's next chunk, or nothing.
+    File { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, empty: bool },
+}
+
+/// Why feeding ends early.
+pub(super) enum Stop {
+    /// The assembler takes no more; it knows why.
+    Gone,
+    Failed(MarshalError),
+}
+
+impl From<MarshalError> for Stop {
+    fn from(error: MarshalError) -> Self {
+        Self::Failed(error)
+    }
+}
