@@ -9,12 +9,11 @@ use super::{
         pack_writer::{PackWriter, new_id},
         source::Regular,
     },
-    work::HashedChunk,
+    work::{HashedChunk, read_again},
 };
 use crate::store::{Adoption, Transport};
 use kale_protocol::{
     chunk::{Codec, Frame},
-    digest::Digest,
     id::PackId,
     layout, limits,
     pack::IndexedFrame,
@@ -85,7 +84,7 @@ impl Adoptable {
     /// Runs of chunks that are not zero, each as long as a frame may be.
     fn frames(&self) -> Vec<IndexedFrame> {
         let mut frames: Vec<IndexedFrame> = Vec::new();
-        for HashedChunk { chunk, start, zeros } in &self.chunks {
+        for HashedChunk { chunk, start, zeros, .. } in &self.chunks {
             let offset = *start as u64;
             match frames.last_mut() {
                 _ if *zeros => {}
@@ -109,11 +108,7 @@ impl Adoptable {
     /// Reads a chunk again, which has to be what it was.
     pub(super) fn read<'b>(&self, chunk: &HashedChunk, buffer: &'b mut [u8]) -> Result<&'b [u8], MarshalError> {
         let content = &mut buffer[..chunk.chunk.bytes as usize];
-        self.file.read_exact(content, chunk.start as u64)?;
-        if Digest::of(content) == chunk.chunk.digest {
-            return Ok(content);
-        }
-        let how = format!("its content from byte {} on changed", chunk.start);
-        Err(MarshalError::Changed { path: self.file.path().to_owned(), how })
+        read_again(&self.file, chunk.start as u64, &chunk.chunk, content)?;
+        Ok(content)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     },
     SaveOptions, Saved,
     adopt::Adoptable,
-    buffer::Buffer,
+    buffer::{Buffer, Buffers},
     item::{Entry, Item},
     work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
 };
@@ -18,7 +18,7 @@ use crate::{
     report::Monitor,
     store::{Created, Transport},
 };
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use kale_protocol::{
     chunk::{Chunk, ChunkPlace, Codec},
     digest::Digest,
@@ -52,7 +52,7 @@ pub(super) struct Assembler<'a> {
     packs: PackWriter<'a>,
     manifest: ManifestWriter,
     packer: Packer,
-    give_back: Option<Sender<Buffer>>,
+    buffers: Buffers,
     monitor: &'a dyn Monitor,
     file: RawFile,
 }
@@ -72,7 +72,7 @@ impl<'a> Assembler<'a> {
     pub(super) fn new(
         transport: &'a dyn Transport,
         known: &'a Known,
-        give_back: Sender<Buffer>,
+        buffers: Buffers,
         monitor: &'a dyn Monitor,
     ) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl<'a> Assembler<'a> {
             packs: PackWriter::new(transport),
             manifest: ManifestWriter::default(),
             packer: Packer::default(),
-            give_back: Some(give_back),
+            buffers,
             monitor,
             file: RawFile::default(),
         }
@@ -138,8 +138,8 @@ impl<'a> Assembler<'a> {
     }
 
     /// Lets a reader that waits for a buffer find out that nobody listens.
-    pub(super) fn release_buffers(&mut self) {
-        self.give_back = None;
+    pub(super) fn release_buffers(&self) {
+        self.buffers.close();
     }
 
     /// Publishes packs and manifest, in this order; or nothing, where the artifact is known.
@@ -213,8 +213,9 @@ impl<'a> Assembler<'a> {
                 self.file_chunk(chunk.chunk, place)?;
             }
         } else {
-            for chunk in &batch.chunks {
-                let place = self.raw_chunk(chunk, batch.policy, || Ok(chunk.of(&batch.buffer)))?;
+            for index in 0..batch.chunks.len() {
+                let (chunk, policy) = (batch.chunks[index], batch.policy);
+                let place = self.raw_chunk(&chunk, policy, || batch.content(index))?;
                 self.file_chunk(chunk.chunk, place)?;
             }
         }
@@ -256,7 +257,7 @@ impl<'a> Assembler<'a> {
 
     /// Writes what is new of a batch as one frame, and says where each chunk is.
     fn framed(&mut self, batch: &mut Hashed) -> Result<Vec<Place>, MarshalError> {
-        let Hashed { buffer, chunks, policy, packed } = batch;
+        let Hashed { buffer, chunks, policy, packed, .. } = batch;
         let members = new_members(chunks, |digest| self.place(digest).is_some());
         let fresh = if members.is_empty() {
             HashMap::new()
@@ -311,7 +312,7 @@ impl<'a> Assembler<'a> {
         if adopt.is_mostly(is_new)
             && let Some(pack) = adopt.take(self.transport, &mut self.packs)?
         {
-            for &HashedChunk { chunk, start, zeros } in adopt.chunks() {
+            for &HashedChunk { chunk, start, zeros, .. } in adopt.chunks() {
                 let offset = start as u64;
                 if zeros {
                     self.file_chunk(chunk, Place::Zeros)?;
@@ -354,9 +355,8 @@ impl<'a> Assembler<'a> {
     }
 
     fn give_back(&self, batch: Option<Hashed>) {
-        if let (Some(give_back), Some(batch)) = (&self.give_back, batch) {
-            // A reader that has ended needs no buffer.
-            drop(give_back.send(batch.buffer));
+        if let Some(batch) = batch {
+            self.buffers.give_back(batch.buffer);
         }
     }
 }
@@ -379,7 +379,7 @@ fn inline(batch: &Hashed, known: &Known) -> Vec<Place> {
     let place = |hashed: &HashedChunk| match known.place(&hashed.chunk.digest) {
         _ if hashed.zeros => Place::Zeros,
         Some(place) => Place::Pack(place),
-        None => Place::Inline(hashed.of(&batch.buffer).to_vec()),
+        None => Place::Inline(hashed.content(&batch.buffer).to_vec()),
     };
     batch.chunks.iter().map(place).collect()
 }

@@ -1,12 +1,15 @@
 //! Buffers that content travels in, a bounded number of them.
 
 use super::{super::cut, item::Stop};
-use crossbeam_channel::{Receiver, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Batches of chunks are about this long: one frame where they are compressed.
 pub(super) const BATCH: usize = 1 << 20;
+/// So much of a long file that needs no cutting is read, hashed and handed on at a time: each handing over costs what
+/// 100 KiB cost.
+pub(super) const PART: usize = 4 << 20;
 
-/// Content on its way: a batch, and as much again for looking ahead.
+/// Content on its way: a part, or a batch and as much again for looking ahead.
 pub(super) struct Buffer {
     pub(super) bytes: Box<[u8]>,
     /// The batch as a compressed frame, where it was compressed.
@@ -15,33 +18,57 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BATCH + cut::MAX].into_boxed_slice(), packed: Vec::new() }
+        Self { bytes: vec![0; PART.max(BATCH + cut::MAX)].into_boxed_slice(), packed: Vec::new() }
     }
 }
 
-/// A bounded number of buffers, made when they are needed first.
-pub(super) struct Buffers {
-    back: Receiver<Buffer>,
+/// Buffers, made when they are needed first. The one that came back last goes out first: it may still be in a cache.
+#[derive(Clone)]
+pub(super) struct Buffers(Arc<(Mutex<Shelf>, Condvar)>);
+
+struct Shelf {
+    free: Vec<Buffer>,
     unmade: usize,
+    closed: bool,
 }
 
 impl Buffers {
-    /// At most so many, given back through a channel.
-    pub(super) fn new(most: usize, back: Receiver<Buffer>) -> Self {
-        Self { back, unmade: most }
+    /// At most so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new((Mutex::new(Shelf { free: Vec::new(), unmade: most, closed: false }), Condvar::new())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One that is free, or else one that comes back.
-    pub(super) fn take(&mut self) -> Result<Buffer, Stop> {
-        match self.back.try_recv() {
-            Ok(buffer) => return Ok(buffer),
-            Err(TryRecvError::Disconnected) => return Err(Stop::Gone),
-            Err(TryRecvError::Empty) => {}
+    pub(super) fn take(&self) -> Result<Buffer, Stop> {
+        let mut shelf = self.lock();
+        loop {
+            if shelf.closed {
+                return Err(Stop::Gone);
+            }
+            if let Some(buffer) = shelf.free.pop() {
+                return Ok(buffer);
+            }
+            if shelf.unmade > 0 {
+                shelf.unmade -= 1;
+                return Ok(Buffer::new());
+            }
+            shelf = self.0.1.wait(shelf).unwrap_or_else(PoisonError::into_inner);
         }
-        if self.unmade > 0 {
-            self.unmade -= 1;
-            return Ok(Buffer::new());
-        }
-        self.back.recv().map_err(|_| Stop::Gone)
+    }
+
+    /// Gives one back.
+    pub(super) fn give_back(&self, buffer: Buffer) {
+        self.lock().free.push(buffer);
+        self.0.1.notify_one();
+    }
+
+    /// Tells whoever waits, or will, that none comes back any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.0.1.notify_all();
     }
 }

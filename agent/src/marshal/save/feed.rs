@@ -11,10 +11,10 @@ use super::{
     },
     Compress, LEVEL, SaveOptions,
     adopt::{self, Adoptable},
-    buffer::{BATCH, Buffer, Buffers},
+    buffer::{BATCH, Buffer, Buffers, PART},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Stop},
-    work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Policy},
+    work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Part, Policy},
 };
 use crate::store::Transport;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -171,7 +171,7 @@ impl<'t> Feeder<'t> {
         self.begin(meta, sparse, adopt)?;
         for (segment, policy) in segments.segments.iter().zip(policies) {
             if segment.rule == Rule::Fixed && !sparse {
-                self.parts(&file, *segment, policy)?;
+                self.parts(&file, *segment, policy, settled.is_none())?;
             } else {
                 self.cut(&mut Holed::new(&file), *segment, policy)?;
             }
@@ -181,11 +181,15 @@ impl<'t> Feeder<'t> {
     }
 
     /// Sends a segment that needs no cutting, to be read by the workers.
-    fn parts(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy) -> Result<(), Stop> {
-        for at in (segment.start..segment.end).step_by(cut::MAX) {
-            let bytes = (segment.end - at).min(cut::MAX as u64) as u32;
+    fn parts(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy, wanted: bool) -> Result<(), Stop> {
+        // A frame is never longer than a batch.
+        let part = if policy == Policy::Raw { PART } else { BATCH };
+        for at in (segment.start..segment.end).step_by(part) {
+            let bytes = (segment.end - at).min(part as u64) as usize;
+            let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
             let buffer = self.buffer()?;
-            let batch = self.job(buffer, Fill::Part(Arc::clone(file), at), vec![bytes], policy)?;
+            let batch =
+                self.job(buffer, Fill::Part(Part { file: Arc::clone(file), offset: at, wanted }), lengths, policy)?;
             self.send(Item::Batch(batch))?;
         }
         Ok(())

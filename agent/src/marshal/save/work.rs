@@ -1,7 +1,7 @@
 //! Hashes and compresses batches of chunks: what the worker threads do.
 
 use super::{
-    super::{MarshalError, known::Known, probe::Probe, source::Regular},
+    super::{MarshalError, cut, known::Known, probe::Probe, source::Regular},
     buffer::Buffer,
     no_compression,
 };
@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{chunk::Chunk, digest::Digest};
 use std::{
     collections::HashSet,
+    mem,
     ops::Range,
     sync::{Arc, LazyLock},
 };
@@ -39,10 +40,17 @@ pub(super) struct Job {
 pub(super) enum Fill {
     /// Nothing: it is full.
     Full,
-    /// The bytes from this offset of a large file.
-    Part(Arc<Regular>, u64),
+    /// A part of a large file.
+    Part(Part),
     /// Small files, each at its place.
     Files(Vec<Left>),
+}
+
+/// Where a part of a large file begins, and whether its content is wanted, or only what it hashes to.
+pub(super) struct Part {
+    pub(super) file: Arc<Regular>,
+    pub(super) offset: u64,
+    pub(super) wanted: bool,
 }
 
 /// A small file that is left to a worker.
@@ -54,21 +62,31 @@ pub(super) struct Left {
 }
 
 impl Fill {
-    fn read(self, buffer: &mut Buffer, bytes: usize) -> Result<(), MarshalError> {
-        match self {
-            Self::Full => Ok(()),
-            Self::Part(file, offset) => file.read_exact(&mut buffer.bytes[..bytes], offset),
-            Self::Files(files) => files.into_iter().try_for_each(|Left { file, place, .. }| {
-                file.read_exact(&mut buffer.bytes[place], 0)?;
-                file.check_unchanged()
-            }),
-        }
+    /// Reads what is to be read before anything is hashed.
+    fn begin(&mut self, buffer: &mut Buffer) -> Result<(), MarshalError> {
+        let Self::Files(files) = self else { return Ok(()) };
+        mem::take(files).into_iter().try_for_each(|Left { file, place, .. }| {
+            file.read_exact(&mut buffer.bytes[place], 0)?;
+            file.check_unchanged()
+        })
     }
+}
+
+/// Reads a chunk of a file once more; it has to be what it was.
+pub(super) fn read_again(file: &Regular, offset: u64, chunk: &Chunk, content: &mut [u8]) -> Result<(), MarshalError> {
+    file.read_exact(content, offset)?;
+    if Digest::of(content) == chunk.digest {
+        return Ok(());
+    }
+    let how = format!("its content from byte {offset} on changed");
+    Err(MarshalError::Changed { path: file.path().to_owned(), how })
 }
 
 /// A batch of which everything is known.
 pub(super) struct Hashed {
     pub(super) buffer: Buffer,
+    /// Where it was read from, for chunks that the buffer does not have.
+    pub(super) part: Option<Part>,
     pub(super) chunks: Vec<HashedChunk>,
     pub(super) policy: Policy,
     /// A frame of some of the chunks, if it is worth it.
@@ -82,10 +100,20 @@ pub(super) struct HashedChunk {
     /// Where it starts in the buffer.
     pub(super) start: usize,
     pub(super) zeros: bool,
+    /// Whether the buffer has its content; that of known ones need not be there.
+    pub(super) held: bool,
 }
 
 impl HashedChunk {
-    pub(super) fn of<'b>(&self, buffer: &'b Buffer) -> &'b [u8] {
+    /// Hashes content that starts there in its buffer.
+    fn of(content: &[u8], start: usize) -> Self {
+        let (zeros, bytes) = (is_zeros(content), content.len() as u32);
+        let digest = if zeros { zeros_digest(bytes) } else { Digest::of(content) };
+        Self { chunk: Chunk { bytes, digest }, start, zeros, held: true }
+    }
+
+    /// Its content, which has to be held.
+    pub(super) fn content<'b>(&self, buffer: &'b Buffer) -> &'b [u8] {
         &buffer.bytes[self.start..self.start + self.chunk.bytes as usize]
     }
 }
@@ -96,27 +124,82 @@ pub(super) struct Packed {
     pub(super) members: Vec<usize>,
 }
 
+impl Hashed {
+    /// The content of one of its chunks, read again where the buffer does not have it.
+    pub(super) fn content(&mut self, index: usize) -> Result<&[u8], MarshalError> {
+        let HashedChunk { chunk, start, held, .. } = self.chunks[index];
+        let content = &mut self.buffer.bytes[start..start + chunk.bytes as usize];
+        if let (false, Some(part)) = (held, &self.part) {
+            read_again(&part.file, part.offset + start as u64, &chunk, content)?;
+        }
+        Ok(content)
+    }
+}
+
 /// Takes jobs until there are no more.
 pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalError> {
     let mut packer = Packer::default();
-    for Job { mut buffer, fill, lengths, policy, done } in jobs {
-        fill.read(&mut buffer, lengths.iter().map(|length| *length as usize).sum())?;
+    let mut reader = PartReader::default();
+    for Job { mut buffer, mut fill, lengths, policy, done } in jobs {
+        fill.begin(&mut buffer)?;
+        let mut chunks = Vec::with_capacity(lengths.len());
         let mut start = 0;
-        let chunk = |length: u32| {
-            let content = &buffer.bytes[start..start + length as usize];
-            let zeros = is_zeros(content);
-            let digest = if zeros { zeros_digest(length) } else { Digest::of(content) };
-            let chunk = HashedChunk { chunk: Chunk { bytes: length, digest }, start, zeros };
-            start += length as usize;
-            chunk
-        };
-        let chunks: Vec<HashedChunk> = lengths.into_iter().map(chunk).collect();
+        for bytes in lengths {
+            let place = start..start + bytes as usize;
+            chunks.push(match &fill {
+                Fill::Part(part) => reader.chunk(part, &mut buffer, place, known, policy)?,
+                Fill::Full | Fill::Files(_) => HashedChunk::of(&buffer.bytes[place], start),
+            });
+            start += bytes as usize;
+        }
+        let part = if let Fill::Part(part) = fill { Some(part) } else { None };
         let members = new_members(&chunks, |digest| known.place(digest).is_some());
         let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
         // Nobody waits for it when the save has failed elsewhere.
-        drop(done.send(Hashed { buffer, chunks, policy, packed }));
+        drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
     }
     Ok(())
+}
+
+/// Reads parts of large files.
+///
+/// Each chunk is hashed while it is in the cache. Content that nobody will want, since the store has it, is read to
+/// the same place again and again, which stays there: half the time of reading to memory that is elsewhere.
+#[derive(Default)]
+struct PartReader {
+    scratch: Vec<u8>,
+    /// Whether the last chunk was known: then the next one often is.
+    was_known: bool,
+}
+
+impl PartReader {
+    fn chunk(
+        &mut self,
+        part: &Part,
+        buffer: &mut Buffer,
+        place: Range<usize>,
+        known: &Known,
+        policy: Policy,
+    ) -> Result<HashedChunk, MarshalError> {
+        let (start, offset) = (place.start, part.offset + place.start as u64);
+        let aside = !part.wanted || self.was_known && policy == Policy::Raw;
+        if !aside {
+            part.file.read_exact(&mut buffer.bytes[place.clone()], offset)?;
+            let hashed = HashedChunk::of(&buffer.bytes[place], start);
+            self.was_known = known.place(&hashed.chunk.digest).is_some();
+            return Ok(hashed);
+        }
+        self.scratch.resize(cut::MAX.max(place.len()), 0);
+        let content = &mut self.scratch[..place.len()];
+        part.file.read_exact(content, offset)?;
+        let mut hashed = HashedChunk::of(content, start);
+        self.was_known = hashed.zeros || known.place(&hashed.chunk.digest).is_some();
+        hashed.held = part.wanted && !self.was_known;
+        if hashed.held {
+            buffer.bytes[place].copy_from_slice(content);
+        }
+        Ok(hashed)
+    }
 }
 
 /// The first of each chunk that is neither zeros nor known.
@@ -189,7 +272,7 @@ fn is_zeros(content: &[u8]) -> bool {
 
 /// The digest of a chunk of zeros; the longest one's is at hand, since a hole has thousands of them.
 pub(super) fn zeros_digest(bytes: u32) -> Digest {
-    const LONGEST: usize = super::super::cut::MAX;
+    const LONGEST: usize = cut::MAX;
     static ZEROS: [u8; LONGEST] = [0; LONGEST];
     static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(&ZEROS));
     if bytes as usize == LONGEST { *DIGEST } else { Digest::of(&ZEROS[..bytes as usize]) }
