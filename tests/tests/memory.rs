@@ -68,7 +68,7 @@ fn very_many_small_files() {
 /// In a container whose limit is far below what is moved, and below what this machine's cores would like to have.
 #[test]
 fn in_a_small_control_group() {
-    let Some(group) = Group::limited("in_a_small_control_group", 48 << 20) else { return };
+    let Some(group) = Group::limited("in_a_small_control_group", 64 << 20) else { return };
     let place = Sandbox::new();
     fs::create_dir(place.path("tree")).unwrap();
     for file in 0..4000 {

@@ -12,6 +12,7 @@ use super::{
     adopt::Adoptable,
     buffer::{Buffer, Buffers},
     item::{Entry, Item},
+    raw_file::RawFile,
     work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
 };
 use crate::{
@@ -30,11 +31,6 @@ use std::collections::HashMap;
 
 /// Chunks of this save that are remembered: the most that a table of 2^18 slots holds, about 13 MiB.
 const OWN_ENTRIES: usize = 229_376;
-/// A raw file refers to at most so many stretches of other packs in each [`FRAGMENT_WINDOW`] of its content; what would
-/// make more is stored again, so that reading it back stays a few long reads.
-const FRAGMENTS: u64 = 4;
-const FRAGMENT_WINDOW: u64 = 8 << 20;
-
 /// What a source turned out to be.
 #[derive(Debug)]
 pub(super) struct Outline {
@@ -55,17 +51,6 @@ pub(super) struct Assembler<'a> {
     buffers: Buffers,
     monitor: &'a dyn Monitor,
     file: RawFile,
-}
-
-/// The large file that is being written.
-#[derive(Default)]
-struct RawFile {
-    bytes: u64,
-    fragments: u64,
-    /// Set while it is only hashed, since the store may take it as it is.
-    adopt: Option<Adoptable>,
-    /// Where its last chunk ended, if that lies as it is in a pack.
-    last: Option<Spot>,
 }
 
 impl<'a> Assembler<'a> {
@@ -99,6 +84,13 @@ impl<'a> Assembler<'a> {
                 Item::Begin { path, mode, modified_ns, sparse, adopt } => {
                     self.file = RawFile { adopt, ..RawFile::default() };
                     self.manifest.begin_file(path, mode, modified_ns, sparse);
+                }
+                Item::Whole { path, mode, modified_ns, batch } => {
+                    let Ok(batch) = batch.recv() else { break };
+                    self.file = RawFile::default();
+                    self.manifest.begin_file(path, mode, modified_ns, false);
+                    self.batch(batch)?;
+                    self.end_file()?;
                 }
                 Item::Batch(batch) => {
                     let Ok(batch) = batch.recv() else { break };
@@ -358,20 +350,6 @@ impl<'a> Assembler<'a> {
         if let Some(batch) = batch {
             self.buffers.give_back(batch.buffer);
         }
-    }
-}
-
-impl RawFile {
-    /// Whether to refer to a place: it goes on where the file's last chunk ended, or does not break the file up too
-    /// much. What would be compressed anyway is read a frame at a time, wherever the frames are.
-    fn takes(&mut self, place: &ChunkPlace, policy: Policy) -> bool {
-        let goes_on = match *place {
-            ChunkPlace::Raw { pack, offset } => self.last == Some(Spot { pack, offset }),
-            ChunkPlace::Framed { .. } => policy != Policy::Raw,
-        };
-        let room = self.fragments < FRAGMENTS * (self.bytes / FRAGMENT_WINDOW + 1);
-        self.fragments += u64::from(!goes_on && room);
-        goes_on || room
     }
 }
 

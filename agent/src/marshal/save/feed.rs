@@ -9,12 +9,12 @@ use super::{
         source::{Entries, Regular, now_ns},
         walk::{Found, Visited},
     },
-    Compress, LEVEL, SaveOptions,
+    Compress, SaveOptions,
     adopt::{self, Adoptable},
     buffer::{BATCH, Buffer, Buffers, PART},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Stop},
-    work::{AUTO_PERCENT, Fill, Hashed, Job, Left, Part, Policy},
+    work::{Fill, Hashed, Job, Left, Part, Policy},
 };
 use crate::store::Transport;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -32,8 +32,6 @@ const GROUP_NAMES: usize = 256 << 10;
 const SMALL: u64 = cut::MIN as u64;
 /// Samples that decide whether a segment is compressed.
 const SAMPLES: u64 = 64;
-/// Parts of a typed file up to this length are stored as their neighbours are, so that these stay one extent.
-const SHORT_PART: u64 = 1 << 20;
 /// What is read at a time where content is cut by what it is: little of it is then copied to the next buffer.
 const STEP: usize = 256 << 10;
 /// Small files from this length on are read by the workers, as long as there are fewer than [`OPEN_FILES`] of them open.
@@ -153,6 +151,14 @@ impl<'t> Feeder<'t> {
             self.small(meta, file, sparse)?;
             return Ok(format);
         }
+        if bytes <= BATCH as u64 && !sparse && !is_root {
+            self.send_group(false)?;
+            let buffer = self.buffer()?;
+            let batch = self.job(buffer, Fill::Whole(file, self.compress), Vec::new(), Policy::Raw)?;
+            let Meta { path, mode, modified_ns } = meta;
+            self.send(Item::Whole { path, mode, modified_ns, batch })?;
+            return Ok(None);
+        }
         let segments = segment::split(file.file(), bytes);
         let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
         let policies: Result<Vec<_>, _> =
@@ -209,7 +215,7 @@ impl<'t> Feeder<'t> {
         } else {
             self.begin(meta, false, None)?;
             let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Content };
-            self.cut(&mut Stream { head: &head, reader }, segment, self.blind_policy())?;
+            self.cut(&mut Stream { head: &head, reader }, segment, Policy::blind(self.compress))?;
             self.send(Item::End { file: None, settled: None })?;
             None
         };
@@ -287,17 +293,7 @@ impl<'t> Feeder<'t> {
 
     /// How a segment of a file is stored: decided once, so that what is raw is one run.
     fn policy(&self, file: &Regular, segment: &Segment, typed: bool) -> Result<Policy, MarshalError> {
-        let raw = match self.compress {
-            Compress::Never => true,
-            Compress::Zstd(_) => false,
-            Compress::Auto if segment.rule == Rule::Fixed || typed && segment.bytes() <= SHORT_PART => true,
-            Compress::Auto => !self.samples(file, segment)?.compressible(),
-        };
-        Ok(match self.blind_policy() {
-            _ if raw => Policy::Raw,
-            Policy::Zstd { level, percent, .. } => Policy::Zstd { level, percent, probe: false },
-            Policy::Raw => Policy::Raw,
-        })
+        Policy::of(self.compress, segment, typed, || Ok(self.samples(file, segment)?.compressible()))
     }
 
     fn samples(&self, file: &Regular, segment: &Segment) -> Result<Probe, MarshalError> {
@@ -310,15 +306,6 @@ impl<'t> Feeder<'t> {
             probe.push(sample);
         }
         Ok(probe)
-    }
-
-    /// How content is stored of which nothing is known beforehand.
-    fn blind_policy(&self) -> Policy {
-        match self.compress {
-            Compress::Auto => Policy::Zstd { level: LEVEL, percent: AUTO_PERCENT, probe: true },
-            Compress::Never => Policy::Raw,
-            Compress::Zstd(level) => Policy::Zstd { level, percent: 100, probe: false },
-        }
     }
 
     /// Adds a small file to the group; what is very small is read at once.
@@ -379,7 +366,7 @@ impl<'t> Feeder<'t> {
         if entries.is_empty() {
             return Ok(());
         }
-        let policy = self.blind_policy();
+        let policy = Policy::blind(self.compress);
         let batch = buffer.map(|buffer| self.job(buffer, Fill::Files(left), lengths, policy)).transpose()?;
         self.send(Item::Group { entries, batch, only })
     }

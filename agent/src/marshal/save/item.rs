@@ -21,6 +21,8 @@ pub(super) enum Item {
         /// Whether nothing else comes before or after it.
         only: bool,
     },
+    /// A file that is a batch.
+    Whole { path: ArtifactPath, mode: u16, modified_ns: i64, batch: Receiver<Hashed> },
     /// A large file begins.
     Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
     /// Its next chunks.

@@ -1,7 +1,15 @@
 //! Hashes and compresses batches of chunks: what the worker threads do.
 
 use super::{
-    super::{MarshalError, cut, known::Known, probe::Probe, source::Regular},
+    super::{
+        MarshalError,
+        cut::{self, Rule},
+        known::Known,
+        probe::Probe,
+        segment::{self, Segment},
+        source::Regular,
+    },
+    Compress, LEVEL,
     buffer::Buffer,
     no_compression,
 };
@@ -17,6 +25,9 @@ use std::{
 /// A compressed frame must save so much to be worth decoding.
 pub(super) const AUTO_PERCENT: u64 = 90;
 
+/// Parts of a typed file up to this length are stored as their neighbours are, so that these stay one extent.
+const SHORT_PART: u64 = 1 << 20;
+
 /// How a batch is to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
@@ -24,6 +35,37 @@ pub(super) enum Policy {
     Raw,
     /// Compressed, where that makes it less than so many per cent.
     Zstd { level: i32, percent: u64, probe: bool },
+}
+
+impl Policy {
+    /// For content of which nothing is known beforehand.
+    pub(super) fn blind(compress: Compress) -> Self {
+        match compress {
+            Compress::Auto => Self::Zstd { level: LEVEL, percent: AUTO_PERCENT, probe: true },
+            Compress::Never => Self::Raw,
+            Compress::Zstd(level) => Self::Zstd { level, percent: 100, probe: false },
+        }
+    }
+
+    /// For a segment of a file that has typed ones or not, decided once, so that what is raw is one run.
+    pub(super) fn of(
+        compress: Compress,
+        segment: &Segment,
+        typed: bool,
+        compresses: impl FnOnce() -> Result<bool, MarshalError>,
+    ) -> Result<Self, MarshalError> {
+        let raw = match compress {
+            Compress::Never => true,
+            Compress::Zstd(_) => false,
+            Compress::Auto if segment.rule == Rule::Fixed || typed && segment.bytes() <= SHORT_PART => true,
+            Compress::Auto => !compresses()?,
+        };
+        Ok(match Self::blind(compress) {
+            _ if raw => Self::Raw,
+            Self::Zstd { level, percent, .. } => Self::Zstd { level, percent, probe: false },
+            Self::Raw => Self::Raw,
+        })
+    }
 }
 
 /// Chunks that lie one behind the other in a buffer, once it is filled.
@@ -42,6 +84,8 @@ pub(super) enum Fill {
     Full,
     /// A part of a large file.
     Part(Part),
+    /// A file as long as a batch at most, which is still to be cut.
+    Whole(Regular, Compress),
     /// Small files, each at its place.
     Files(Vec<Left>),
 }
@@ -140,15 +184,18 @@ impl Hashed {
 pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalError> {
     let mut packer = Packer::default();
     let mut reader = PartReader::default();
-    for Job { mut buffer, mut fill, lengths, policy, done } in jobs {
+    for Job { mut buffer, mut fill, mut lengths, mut policy, done } in jobs {
         fill.begin(&mut buffer)?;
+        if let Fill::Whole(file, compress) = &fill {
+            (lengths, policy) = whole(file, *compress, &mut buffer)?;
+        }
         let mut chunks = Vec::with_capacity(lengths.len());
         let mut start = 0;
         for bytes in lengths {
             let place = start..start + bytes as usize;
             chunks.push(match &fill {
                 Fill::Part(part) => reader.chunk(part, &mut buffer, place, known, policy)?,
-                Fill::Full | Fill::Files(_) => HashedChunk::of(&buffer.bytes[place], start),
+                Fill::Full | Fill::Files(_) | Fill::Whole(..) => HashedChunk::of(&buffer.bytes[place], start),
             });
             start += bytes as usize;
         }
@@ -159,6 +206,28 @@ pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalErr
         drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
     }
     Ok(())
+}
+
+/// Reads and cuts a file that is no longer than a batch.
+fn whole(file: &Regular, compress: Compress, buffer: &mut Buffer) -> Result<(Vec<u32>, Policy), MarshalError> {
+    let content = &mut buffer.bytes[..file.bytes() as usize];
+    file.read_exact(content, 0)?;
+    file.check_unchanged()?;
+    let segments = segment::split(&*content, file.bytes()).segments;
+    let typed = segments.iter().any(|segment| segment.rule == Rule::Fixed);
+    let mut lengths = Vec::new();
+    for segment in &segments {
+        let mut rest = &content[segment.start as usize..segment.end as usize];
+        while !rest.is_empty() {
+            let window = &rest[..rest.len().min(cut::MAX)];
+            let length = segment.rule.first_chunk(window, true, &mut 0).unwrap_or(window.len());
+            lengths.push(length as u32);
+            rest = &rest[length..];
+        }
+    }
+    let all = Segment { start: 0, end: file.bytes(), rule: Rule::Content };
+    let policy = Policy::of(compress, &all, typed, || Ok(Probe::of(content)))?;
+    Ok((lengths, policy))
 }
 
 /// Reads parts of large files.
