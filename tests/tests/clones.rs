@@ -171,6 +171,12 @@ fn trees_come_back_as_they_were_whatever_the_umask() {
         "cd t; ln d/5 linked; chmod 4755 d/4; chmod 0444 d/5; chmod 0400 d/1; chmod 0 d/7; chmod 0666 d/6; chmod 0550 d
          truncate -s 8M sparse; dd if=d/5 of=sparse bs=1M count=3 seek=4 conv=notrunc status=none; touch -d @1234567890 d/0",
     );
+    // A page of data in every 16 KiB: no chunk is all zeros, and a clone would have no hole.
+    let holey = fs::File::create(place.path("t/holey")).unwrap();
+    holey.set_len(8 << 20).unwrap();
+    for page in 0..512 {
+        holey.write_all_at(&noise(page, 4096), page * 16_384).unwrap();
+    }
     place.ok(["save", "t", "t", "--compress", "never"]);
     let list = "find . -type f -printf '%p %m %T@ %n %s\\n' -o -printf '%p %m %y\\n' | sort";
     let before = place.shell(&format!("cd t; {list}"));
@@ -188,8 +194,10 @@ fn trees_come_back_as_they_were_whatever_the_umask() {
         assert_eq!(told.status, 0, "{told}");
         place.shell(&format!("diff -r t {target}"));
         assert_eq!(place.shell(&format!("cd {target}; {list}")), before, "umask {umask}");
-        let sparse = fs::metadata(place.path(target).join("sparse")).unwrap();
-        assert!(sparse.blocks() * 512 <= 4 << 20, "{} blocks", sparse.blocks());
+        for name in ["sparse", "holey"] {
+            let blocks = fs::metadata(place.path(target).join(name)).unwrap().blocks();
+            assert!(blocks * 512 <= 4 << 20, "{name} has {blocks} blocks");
+        }
     }
     // Content that moved, and refers to the older pack at other offsets: what does not fit block by block is copied.
     let shifted = [&noise(99, 1000)[..], &noise(5, 9 << 20)].concat();

@@ -5,6 +5,7 @@ mod file;
 mod folders;
 mod plan;
 mod staging;
+mod task;
 
 use super::{ManifestReader, MarshalError, pool};
 use crate::{

@@ -7,7 +7,7 @@ use super::{
     super::{
         ManifestReader, MarshalError,
         pack_reader::ChunkReader,
-        pieces::{Piece, pieces},
+        pieces::pieces,
         pool::{Feeder, Halt, WAITING, spread},
     },
     RestoreOptions, Restored, Verify,
@@ -15,11 +15,11 @@ use super::{
     file::{FileWriter, Traits, mode_bits, set_time, time},
     folders::{Folders, Spot},
     staging::Staging,
+    task::{SmallFile, Task, frame_of, release},
 };
 use crate::{report::Monitor, store::Transport};
 use kale_protocol::{
     chunk::Extent,
-    id::PackId,
     manifest::{Node, What},
     path::ArtifactPath,
 };
@@ -29,7 +29,7 @@ use nix::{
     sys::time::TimeSpec,
     unistd::{linkat, mkfifoat, symlinkat},
 };
-use std::{ffi::OsStr, fmt, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
+use std::{ffi::OsStr, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
 
 /// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -39,20 +39,6 @@ const BATCH_BYTES: u64 = 2 << 20;
 const BATCH_FILES: usize = 128;
 /// About how many folders all batches together keep open, whatever the number of threads.
 const OPEN_FOLDERS: usize = 256;
-
-/// What a worker does.
-enum Task<'s> {
-    /// Whole files, start to end.
-    Files(Vec<SmallFile<'s>>),
-    /// One piece of a long file, and which bytes of the file are there already; who does the last one finishes it.
-    Piece(Arc<FileWriter<'s>>, Piece, Range<u64>),
-}
-
-struct SmallFile<'s> {
-    spot: Spot<'s>,
-    traits: Traits,
-    extents: Vec<Extent>,
-}
 
 /// Makes everything in the staging place.
 pub(crate) fn run(
@@ -64,31 +50,10 @@ pub(crate) fn run(
     monitor: &dyn Monitor,
 ) -> Result<Restored, MarshalError> {
     let packs = &reader.manifest().packs;
-    let work = |chunks: &mut ChunkReader<'_>, task: Task<'_>| match task {
-        Task::Files(files) => {
-            chunks.plan(files.iter().flat_map(|file| &file.extents).filter_map(|extent| match extent {
-                Extent::Raw { pack, offset, .. } => {
-                    Some((packs[*pack as usize], *offset..*offset + extent.raw_bytes()))
-                }
-                _ => None,
-            }));
-            let bytes = files.iter().map(|file| file.traits.bytes).sum();
-            files.into_iter().try_for_each(|file| restore_small(chunks, file, packs))?;
-            monitor.advance(bytes);
-            Ok(())
-        }
-        Task::Piece(file, piece, cloned) => {
-            // Read, verified and written by one thread, while it is hot in that core's cache.
-            let content = chunks.piece(&piece, &Shown(file.path()))?;
-            write_outside(&file, piece.offset, content, &cloned)?;
-            monitor.advance(piece.bytes as u64);
-            release(file)
-        }
-    };
     let pass = spread(
         options.threads,
         || ChunkReader::new(transport),
-        work,
+        |chunks, task: Task<'_>| task.run(chunks, packs, monitor),
         |feeder| {
             let cloner = Cloner::new(transport);
             let mut pass = ContentPass::new(reader, from, staging, feeder, cloner, options);
@@ -104,45 +69,6 @@ pub(crate) fn run(
         finish_folders(reader, from, staging)?;
     }
     Ok(restored)
-}
-
-/// An artifact's path for messages.
-struct Shown<'p>(&'p ArtifactPath);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_root() { f.write_str("the artifact") } else { write!(f, "'{}'", self.0) }
-    }
-}
-
-fn restore_small(chunks: &mut ChunkReader<'_>, file: SmallFile<'_>, packs: &[PackId]) -> Result<(), MarshalError> {
-    let writer = FileWriter::create(file.spot, file.traits)?;
-    for piece in pieces(0, file.extents, packs) {
-        writer.write(piece.offset, chunks.piece(&piece, &Shown(writer.path()))?)?;
-    }
-    writer.finish()
-}
-
-/// Writes what of some content is not there already.
-fn write_outside(file: &FileWriter<'_>, offset: u64, content: &[u8], there: &Range<u64>) -> Result<(), MarshalError> {
-    let end = offset + content.len() as u64;
-    let (from, to) = (there.start.clamp(offset, end), there.end.clamp(offset, end));
-    if from >= to {
-        return file.write(offset, content);
-    }
-    file.skip(to - from);
-    let (before, after) = (&content[..(from - offset) as usize], &content[(to - offset) as usize..]);
-    for (at, part) in [(offset, before), (to, after)] {
-        if !part.is_empty() {
-            file.write(at, part)?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives up a long file, and finishes it if nobody else has it any more.
-fn release(file: Arc<FileWriter<'_>>) -> Result<(), MarshalError> {
-    Arc::into_inner(file).map_or(Ok(()), FileWriter::finish)
 }
 
 /// The first pass: everything but hard links, and the final modes of folders.
@@ -278,11 +204,11 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         let cloned = !traits.sparse && self.has_clones(&extents);
         if traits.bytes <= SMALL_BYTES && here == traits.bytes && !cloned {
             // A batch that is long enough ends where a frame does: the next one need not decode that again.
-            let frame = first_frame(&extents);
+            let frame = extents.first().and_then(frame_of);
             if self.batch_bytes >= BATCH_BYTES / 4 && frame.is_some() && frame != self.batch_frame {
                 self.send_batch()?;
             }
-            self.batch_frame = last_frame(&extents);
+            self.batch_frame = extents.last().and_then(frame_of);
             self.batch.push(SmallFile { spot, traits, extents });
             self.batch_bytes += traits.bytes;
             let full = self.batch.len() >= BATCH_FILES || self.batch_folders >= self.most_folders;
@@ -361,22 +287,6 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
             None => Ok(()),
         }
     }
-}
-
-/// The pack's number and the offset in it of the frame that an extent lies in.
-fn frame_of(extent: &Extent) -> Option<(u32, u64)> {
-    match extent {
-        Extent::Framed { pack, frame, .. } => Some((*pack, frame.offset)),
-        _ => None,
-    }
-}
-
-fn first_frame(extents: &[Extent]) -> Option<(u32, u64)> {
-    extents.first().and_then(frame_of)
-}
-
-fn last_frame(extents: &[Extent]) -> Option<(u32, u64)> {
-    extents.last().and_then(frame_of)
 }
 
 /// The second pass: hard links, once their files stand and while all folders still let us in.
