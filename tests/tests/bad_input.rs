@@ -265,3 +265,14 @@ fn a_read_only_volume_is_an_error_of_its_own() {
     assert!(told.stderr.contains("Read-only"), "{told}");
     assert_eq!(place.call(["cat", "--store", &store, "x:x"]).status, 0, "reading goes on");
 }
+
+#[test]
+fn a_store_is_not_made_in_a_folder_that_is_called_like_a_bucket() {
+    let place = Sandbox::without_store();
+    for url in ["s3://bucket/prefix", "gs://bucket", "ftp://host/x"] {
+        assert!(place.fails(190, ["init", url]).contains(url));
+    }
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0);
+    place.ok(["init", &format!("file://{}", place.path("made").display())]);
+    assert!(place.path("made/kale-store").exists());
+}

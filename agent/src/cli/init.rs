@@ -14,7 +14,10 @@ use std::path::PathBuf;
 
 pub(super) fn run(args: &InitArgs, look: Look) -> Result<u8, Failure> {
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(".kale"));
-    let transport = location::create_folder(&folder)?;
+    let transport = match folder.to_str() {
+        Some(text) => location::create(text)?,
+        None => location::create_folder(&folder)?,
+    };
     let (store, made) = Store::init(transport, env!("CARGO_PKG_VERSION"), now_ns())?;
     let place = store.transport().location().to_owned();
     if look.json {

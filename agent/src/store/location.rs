@@ -20,6 +20,11 @@ pub fn open(text: &str, sync: Sync) -> Result<Arc<dyn Transport>, StoreError> {
     open_folder(&parse(text)?, sync)
 }
 
+/// Makes a medium at a location, or opens the one that is there.
+pub fn create(text: &str) -> Result<Arc<dyn Transport>, StoreError> {
+    create_folder(&parse(text)?)
+}
+
 /// Opens a folder as a medium; it must be there.
 pub fn open_folder(folder: &Path, sync: Sync) -> Result<Arc<dyn Transport>, StoreError> {
     Ok(Arc::new(Volume::open_with(folder, sync)?))
