@@ -11,7 +11,11 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn inodes(place: &Sandbox) -> Vec<u64> {
-    place.stored().iter().map(|(path, _)| fs::metadata(place.store().join(path)).expect("a file of the store").ino()).collect()
+    place
+        .stored()
+        .iter()
+        .map(|(path, _)| fs::metadata(place.store().join(path)).expect("a file of the store").ino())
+        .collect()
 }
 
 #[test]
