@@ -156,7 +156,11 @@ def main():
             "floor": meter.floor(),
             "versions": {peer.name: peer.version() for peer in peers},
         }
-        measure(setting, given, peers)
+        try:
+            measure(setting, given, peers)
+        except KeyboardInterrupt:
+            # What was measured up to then is worth keeping, and says that it is not all.
+            setting.wrong.append("interrupted: parts are missing")
         path = write(setting, given, about)
     finally:
         meter.close()
