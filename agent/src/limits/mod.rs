@@ -15,10 +15,10 @@ use std::{
 
 /// Never is more taken than this, whatever there is: with the binary itself that is less than 256 MiB.
 const MOST: u64 = 192 << 20;
-/// What moving data takes besides its threads.
-const FIXED: u64 = 16 << 20;
+/// What moving data takes besides its threads: the tables of one save, and two buffers more.
+const FIXED: u64 = 24 << 20;
 /// What each thread takes: two buffers with room for their frames, and the codec's tables.
-const A_THREAD: u64 = 8 << 20;
+const A_THREAD: u64 = 10 << 20;
 
 /// The places that tell of limits.
 #[derive(Clone, Debug)]

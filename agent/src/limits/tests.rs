@@ -91,3 +91,17 @@ fn without_a_limit_what_the_machine_has() {
     assert_eq!(left(&nothing), None);
     assert_eq!(threads(&nothing), 16);
 }
+
+#[test]
+fn the_budget_is_half_of_what_is_left_and_has_an_end() {
+    let with = |limit: &str| {
+        let group = [("cgroup/pod/memory.max", limit), ("cgroup/pod/memory.current", "0\n")];
+        let folder = sample("0::/pod\n", &group);
+        Limits::at(folder.path()).budget()
+    };
+    assert_eq!(with("67108864\n"), 32 << 20);
+    assert_eq!(with("1073741824\n"), super::MOST);
+    assert_eq!(with("max\n"), super::MOST);
+    let threads = [0, 32 << 20, 64 << 20, 192 << 20].map(|bytes| super::threads_within(bytes).get());
+    assert_eq!(threads, [1, 1, 4, 16]);
+}

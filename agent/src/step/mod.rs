@@ -220,10 +220,7 @@ async fn handed_over(
     if !session.saves.under_way() {
         return at.saves.finish();
     }
-    monitor.begin(Phase::Save, "what was handed over", None);
-    let stored = unless_stopped_twice(signals, monitor, blocking(move || at.saves.finish())).await;
-    monitor.end();
-    stored??
+    waited_for(Phase::Save, "what was handed over", signals, monitor, move || at.saves.finish()).await
 }
 
 /// Waits until all that was given to the command unverified is verified.
@@ -232,10 +229,21 @@ async fn verified(session: &Arc<Session>, signals: &mut Signals, monitor: &Arc<d
     if !session.gate.under_way() {
         return at.gate.failure();
     }
-    monitor.begin(Phase::Verify, "inputs", None);
-    let verified = unless_stopped_twice(signals, monitor, blocking(move || at.gate.finish())).await;
+    waited_for(Phase::Verify, "inputs", signals, monitor, move || at.gate.finish()).await
+}
+
+/// Waits for the end of what goes on beside the command, and shows that.
+async fn waited_for(
+    phase: Phase,
+    what: &str,
+    signals: &mut Signals,
+    monitor: &Arc<dyn Monitor>,
+    finish: impl FnOnce() -> Result<(), StepError> + Send + 'static,
+) -> Result<(), StepError> {
+    monitor.begin(phase, what, None);
+    let finished = unless_stopped_twice(signals, monitor, blocking(finish)).await;
     monitor.end();
-    verified??
+    finished??
 }
 
 /// The exit status for how a step's command ended; a step that was stopped is never a success, whatever its command
