@@ -103,7 +103,10 @@ fn the_arrow_points_one_way() {
 #[test]
 fn uses_are_read_as_the_compiler_reads_them() {
     let used_in = |source| used(source, "store/volume/files.rs");
-    assert_eq!(used_in("use crate::{a, b::{c, d as x, g}, e::f};\ncrate::g::h(my_crate::i)"), ["a", "b", "b", "b", "e", "g"]);
+    assert_eq!(
+        used_in("use crate::{a, b::{c, d as x, g}, e::f};\ncrate::g::h(my_crate::i)"),
+        ["a", "b", "b", "b", "e", "g"]
+    );
     assert_eq!(used_in("use super::super::super::step;"), ["step"]);
     assert_eq!(used_in("use super::{a, super::{b, super::{\n    cli::c,\n}}};"), ["cli"]);
     assert_eq!(used_in("use super::super::step; use super::{super::cli, a}"), [] as [&str; 0]);
