@@ -1,7 +1,11 @@
 """NumPy arrays and tensors."""
 
+import json
 import math
+import sys
+import types
 import unittest
+from unittest import mock
 
 from .stand_in import InStep, Node, kale_agent, np, torch
 
@@ -79,6 +83,69 @@ class Arrays(InStep):
         before = self.digest()
         back.weights[0][:] = 0
         self.assertEqual(self.digest(), before)
+
+
+@unittest.skipIf(np is None, "no numpy")
+class Checkpoints(InStep):
+    """Files in the safetensors format that another program wrote."""
+
+    def checkpoint(self, tensors, tail=b""):
+        header, data = {"__metadata__": {"format": "pt"}}, b""
+        for key, (word, shape, content) in tensors.items():
+            header[key] = {"dtype": word, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+            data += content
+        text = json.dumps(header).encode()
+        place = self.folder / "checkpoint"
+        place.write_bytes(len(text).to_bytes(8, "little") + text + data + tail)
+        self.agent.kept["x"] = {"path": str(place), "shape": "file", "format": "safetensors"}
+        return place
+
+    def test_a_checkpoint_becomes_arrays_that_can_be_written_to(self):
+        weights, flags = np.arange(60_000, dtype="<f4").reshape(200, 300), np.array([True, False])
+        place = self.checkpoint(
+            {
+                "flags": ("BOOL", [2], flags.tobytes()),
+                "weights": ("F32", [200, 300], weights.tobytes()),
+                "step": ("I64", [], (7).to_bytes(8, "little")),
+                "half": ("F16", [1, 2], np.float16([1, -2]).tobytes()),
+                "none": ("U8", [0, 3], b""),
+            }
+        )
+        before = place.read_bytes()
+        back = kale_agent.load("x")
+        self.assertEqual(list(back), ["flags", "weights", "step", "half", "none"])
+        self.assertEqual([one.dtype.name for one in back.values()], ["bool", "float32", "int64", "float16", "uint8"])
+        self.assertEqual([one.shape for one in back.values()], [(2,), (200, 300), (), (1, 2), (0, 3)])
+        self.assertTrue((back["weights"] == weights).all())
+        self.assertEqual((back["flags"].tolist(), back["step"], back["half"].tolist()), ([True, False], 7, [[1, -2]]))
+        back["weights"][:] = -1
+        back["step"][()] = 8
+        self.assertEqual((back["weights"].max(), back["step"]), (-1, 8))
+        self.assertEqual(place.read_bytes(), before)
+
+    def test_types_that_numpy_lacks(self):
+        self.checkpoint({"a": ("F32", [1], bytes(4)), "b": ("BF16", [2], b"\x80\x3f\0\xc0")})
+        with mock.patch.dict(sys.modules, {"ml_dtypes": None}):
+            with self.fails(190, "cannot load x", "its tensor b, which is BF16", "pip install ml_dtypes", "load_path"):
+                kale_agent.load("x")
+        library = types.SimpleNamespace(bfloat16=np.uint16)
+        with mock.patch.dict(sys.modules, {"ml_dtypes": library}):
+            self.assertEqual(kale_agent.load("x")["b"].tolist(), [0x3F80, 0xC000])
+            self.checkpoint({"c": ("F4", [2], b"\0")})
+            with self.fails(190, "its tensor c, which is F4; take the file itself with load_path"):
+                kale_agent.load("x")
+
+    def test_headers_that_claim_what_is_not_there(self):
+        self.checkpoint({"a": ("F32", [2], bytes(4))})
+        with self.fails(193, "its tensor a has 4 bytes", "load_path"):
+            kale_agent.load("x")
+        place = self.checkpoint({"a": ("F32", [1], bytes(4))})
+        whole = place.read_bytes()
+        other = whole.replace(b'"shape"', b'"shade"')
+        for damaged in (whole[:-1], b"\xff" * 8 + whole[8:], whole[:20], b"", other, b"\2" + bytes(7) + b"[]"):
+            place.write_bytes(damaged)
+            with self.fails(193, "cannot load x", "safetensors"):
+                kale_agent.load("x")
 
 
 @unittest.skipIf(torch is None, "no torch")

@@ -194,6 +194,37 @@ class Maps(EndToEnd):
         )
         self.assertEqual(self.stored_digest(), before)
 
+    @unittest.skipIf(np is None, "no numpy")
+    def test_a_checkpoint_is_mapped(self):
+        place = os.path.join(self.store, "..", "checkpoint.safetensors")
+        self.step(
+            "a",
+            """
+            import kale_agent, json, numpy as np
+            text = json.dumps({"w": {"dtype": "F32", "shape": [1000, 100], "data_offsets": [0, 400_000]}}).encode()
+            text += b" " * (-len(text) % 8)
+            with open(kale_agent.outputs()["file"], "wb") as file:
+                file.write(len(text).to_bytes(8, "little") + text + np.arange(100_000, dtype="<f4").tobytes())
+        """,
+            "--out",
+            "file=" + place,
+        )
+        before = self.stored_digest()
+        told = self.step(
+            "b",
+            textwrap.dedent(self.MAPPED)
+            + textwrap.dedent(
+                """
+            [(name, array)] = kale_agent.load("a:file").items()
+            print(name, array.shape, array.dtype, maps(), descriptors(), array[999, 99], array.flags.aligned)
+            array[:] = 0
+            print(array.sum(), kale_agent.load("a:file")["w"][999, 99])
+        """
+            ),
+        )
+        self.assertEqual(told, "w (1000, 100) float32 1 0 99999.0 True\n0.0 99999.0\n")
+        self.assertEqual(self.stored_digest(), before)
+
     @unittest.skipIf(pa is None or pd is None, "no pandas with pyarrow")
     def test_tables_are_mapped(self):
         self.step(

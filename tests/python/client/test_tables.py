@@ -1,6 +1,7 @@
 """Tables of pandas, PyArrow and Polars."""
 
 import datetime
+import hashlib
 import math
 import sys
 import unittest
@@ -66,6 +67,56 @@ class Frames(InStep):
             pd.testing.assert_frame_equal(back, obj)
             self.assertEqual(back.attrs, obj.attrs)
         self.assertEqual(self.there_and_back(pd.Series([1], name=("a", 1)), "pickle").name, ("a", 1))
+
+    def repeated(self, rows=40_000):
+        """A frame whose strings are few and come often, as they are after reading a file."""
+        words = [sys.intern(word) for word in ("buy", "", "é", "sell")]
+        late = ["x"] * (rows - 1) + ["only in the last row"]
+        text = [words[row % 4] for row in range(rows)]
+        frame = pd.DataFrame({"n": np.arange(rows), "s": text, "f": np.arange(rows) / 2, "l": late})
+        return frame.astype({"s": object, "l": object})
+
+    def test_text_that_repeats_itself_is_stored_as_the_same_bytes(self):
+        frame = self.repeated()
+        rows = len(frame)
+        frames = [
+            frame,
+            frame[["s"]],
+            frame[["s", "l"]].set_axis([5, 7], axis=1),
+            frame.set_index(pd.RangeIndex(3, 3 + 2 * rows, 2, name="r")),
+            frame.set_index("s"),
+            frame.set_index(pd.Index([1] * rows)),
+            frame.set_index(["n", "l"]),
+            frame.iloc[::2],
+        ]
+        for obj in frames:
+            back = self.there_and_back(obj, "arrow/pandas.DataFrame")
+            pd.testing.assert_frame_equal(back, obj, check_column_type="exact", check_index_type="exact")
+            by_the_library = pa.BufferOutputStream()
+            table = pa.Table.from_pandas(obj)
+            with pa.ipc.new_file(by_the_library, table.schema) as writer:
+                writer.write(table)
+            self.assertEqual(self.digest(), hashlib.sha256(by_the_library.getvalue()).hexdigest())
+        found = kale_agent.text.text_columns([frame[name] for name in frame])
+        self.assertEqual(sorted(found), [1, 3], "by where the strings lie")
+
+    def test_one_value_among_much_text_that_arrow_would_change(self):
+        for odd in (None, math.nan, 1, b"x", np.str_("x"), "\ud800"):
+            frame = self.repeated()
+            frame.loc[30_000, "s"] = odd
+            self.assertEqual(list(kale_agent.text.text_columns([frame["s"]])), [])
+            kale_agent.save("x", frame)
+            back = kale_agent.load("x")
+            pd.testing.assert_frame_equal(back, frame)
+            if type(odd) is not np.str_:
+                self.assertIs(type(back.loc[30_000, "s"]), type(odd))
+                self.assertTrue(self.agent.kept["x"]["format"].startswith("pickle"))
+
+    def test_text_that_does_not_repeat_itself_is_left_to_the_library(self):
+        for text in ([str(row) for row in range(20_000)], ["x"] * 10_000 + [str(row) for row in range(10_000)], ["x"]):
+            column = pd.Series(text, dtype=object)
+            self.assertEqual(kale_agent.text.text_columns([column]), {})
+            self.assertEqual(self.there_and_back(column.to_frame("a"), "arrow/pandas.DataFrame")["a"].tolist(), text)
 
     def test_writing_to_a_loaded_frame_changes_no_file(self):
         wide = pd.DataFrame(
