@@ -7,5 +7,6 @@ pub mod measure;
 pub mod running;
 pub mod sandbox;
 pub mod skip;
+pub mod supervision;
 pub mod tree;
 pub mod volume;
