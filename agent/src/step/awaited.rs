@@ -122,3 +122,6 @@ fn runs(
         .filter(|run| *run != work.shard.run)
         .collect())
 }
+
+#[cfg(test)]
+mod tests;
