@@ -17,8 +17,9 @@ SCALE ?= 1
 ROUNDS ?= 5
 WORKLOADS ?=
 PEERS ?=
+STAGES ?=
 
-.PHONY: help build bench demo demo-containers test lint deny images clean-demo
+.PHONY: help build bench bench-stages demo demo-containers test lint deny images clean-demo
 
 help: ## Show what there is to make.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +61,9 @@ $(BENCH_VENV)/.installed: tests/bench/requirements.txt
 bench: build $(BENCH_VENV)/.installed ## Measure beside cp and other programs; SCALE, ROUNDS, WORKLOADS, PEERS, INSTALL, PUBLISH.
 	PYTHONPATH=tests $(BENCH_VENV)/bin/python -m bench --agent $(BINARY) --scale $(SCALE) --rounds $(ROUNDS) \
 	  --workloads '$(WORKLOADS)' --peers '$(PEERS)' $(if $(INSTALL),--install) $(if $(PUBLISH),--publish)
+
+bench-stages: ## Measure the stages of the data path, each alone: where a change made it slower; STAGES=cut for some.
+	cargo bench --locked --target $(TARGET) -p kale-agent --bench stages -- $(STAGES)
 
 lint: ## Check format and lints; warnings are errors.
 	cargo fmt --all --check
