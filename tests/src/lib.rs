@@ -6,6 +6,7 @@ pub mod killer;
 pub mod measure;
 pub mod running;
 pub mod sandbox;
+pub mod server;
 pub mod skip;
 pub mod tree;
 pub mod volume;
