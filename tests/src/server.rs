@@ -130,8 +130,9 @@ impl Drop for S3Server {
 fn program() -> Option<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/weed");
     let named = env::var_os("KALE_TEST_WEED").map(PathBuf::from);
-    let on_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join("weed"));
-    named.into_iter().chain([installed]).chain(on_path.collect::<Vec<_>>()).find(|path| path.is_file())
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join("weed"));
+    named.into_iter().chain([installed]).chain(on_path).find(|path| path.is_file())
 }
 
 fn run(program: &Path, folder: &Path, settings: &Path) -> (Child, u16) {

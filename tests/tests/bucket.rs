@@ -96,7 +96,7 @@ fn a_pipeline_from_its_first_step_to_its_last() {
     assert!(ok(&["init", &store]).contains("made store"));
     assert!(ok(&["init", &store]).contains("already"));
     let shell = |script| ["--", "sh", "-c", script];
-    let run = |arguments: &[&str], script| ok(&[&["run"], arguments, &shell(script)].concat());
+    let run = |arguments: &[&str], script| ok(&[&["run"][..], arguments, &shell(script)[..]].concat());
     run(&["--step", "split", "--fan-out", "train=2", "--out", "big"], "seq 1 3000000 > $KALE_OUT_BIG");
     for shard in ["0/2", "1/2"] {
         let arguments = ["--step", "train", "--shard", shard, "--in", "split:big", "--out", "m"];
@@ -169,6 +169,7 @@ fn errors_say_what_to_do() {
     let Some(server) = S3Server::start("errors_say_what_to_do") else { return };
     let place = Sandbox::without_store();
     let store = format!("s3://{BUCKET}/store");
+    let store = store.as_str();
     let (right, reader) = (server.variables(), server.variables_of_reader());
     let with = |name: &str, value: &str| {
         let mut variables = right.clone();
@@ -178,14 +179,14 @@ fn errors_say_what_to_do() {
     };
     let nobody = format!("http://127.0.0.1:{}", unused_port());
     let cases: [(&str, Vec<(String, String)>, &str, i32, &str); 8] = [
-        ("ls", right.clone(), &store, 191, "is not a kale store"),
-        ("init", server.variables_as("kaleaccess", "wrong"), &store, 195, "check AWS_SECRET_ACCESS_KEY"),
-        ("init", server.variables_as("nobody", "wrong"), &store, 195, "check AWS_ACCESS_KEY_ID"),
-        ("init", reader, &store, 195, "may not do that"),
+        ("ls", right.clone(), store, 191, "is not a kale store"),
+        ("init", server.variables_as("kaleaccess", "wrong"), store, 195, "check AWS_SECRET_ACCESS_KEY"),
+        ("init", server.variables_as("nobody", "wrong"), store, 195, "check AWS_ACCESS_KEY_ID"),
+        ("init", reader, store, 195, "may not do that"),
         ("ls", right.clone(), "s3://none-such/store", 191, "no bucket 'none-such'"),
-        ("ls", with("AWS_ENDPOINT_URL", &nobody), &store, 195, "cannot be reached"),
-        ("ls", with("AWS_ENDPOINT_URL", "http://none-such.invalid"), &store, 195, "cannot be resolved"),
-        ("ls", with("AWS_ALLOW_HTTP", "false"), &store, 195, "AWS_ALLOW_HTTP=true"),
+        ("ls", with("AWS_ENDPOINT_URL", &nobody), store, 195, "cannot be reached"),
+        ("ls", with("AWS_ENDPOINT_URL", "http://none-such.invalid"), store, 195, "cannot be resolved"),
+        ("ls", with("AWS_ALLOW_HTTP", "false"), store, 195, "AWS_ALLOW_HTTP=true"),
     ];
     for (verb, variables, store, status, text) in cases {
         let begin = Instant::now();
