@@ -53,7 +53,7 @@ test: build $(VENV)/.installed $(VENV)/.tests ## Run every test, and count what 
 	  "$$@" -v > target/python-tests.txt 2>&1 || { cat target/python-tests.txt; failed+=" $$1"; }; \
 	  grep "skipped '" target/python-tests.txt >> $(SKIPS) || true; tail -n 4 target/python-tests.txt; }; \
 	python_tests $(PYTHON) -m unittest discover -s tests/python; \
-	python_tests python3 -m unittest discover -s tests/python -p test_kale_agent.py; \
+	python_tests python3 -m unittest discover -s tests/python/client -t tests/python; \
 	echo "skipped: $$(wc -l < $(SKIPS))"; cat $(SKIPS); \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 

@@ -1,4 +1,4 @@
-"""What the agent is meant to reach, as data: each aim is a figure of a run, a unit, and its limit.
+"""What the agent is meant to reach, as a table: each row is a figure, and its limit for each workload.
 
 An aim is a wish and no test: a run whose figures are worse ends with 0 all the same.
 """
@@ -8,11 +8,12 @@ from typing import Callable, Optional
 
 from .figures import Figures, divided
 
-AUTO, RAW, STEP = "kale-agent", "kale-agent raw", "kale-agent in a step"
+AUTO, RAW, STEP, CLONES = "kale-agent", "kale-agent raw", "kale-agent in a step", "kale-agent by clones"
+UNSYNCED, RAW_UNSYNCED = "kale-agent unsynced", "kale-agent raw unsynced"
 CP_B3SUM = "cp then b3sum"
 PYTHON, PLAIN, JOBLIB = "kale_agent", "plain file", "joblib"
 BUCKET, CLIENTS = "kale-agent on S3", ("s5cmd on S3", "rclone on S3")
-MOVERS = (AUTO, RAW, STEP)
+MOVERS = (AUTO, RAW, STEP, UNSYNCED, RAW_UNSYNCED)
 UNITS = {"x": (1, "", 2), "%": (100, " %", 2), "ms": (1000, " ms", 1), "s": (1, " s", 2), "MiB": (2**-20, " MiB", 0)}
 
 
@@ -25,32 +26,58 @@ class Aim:
     limit: float
     unit: str = "x"
     at_least: bool = False
-    # Why there is no figure, where that is known.
-    without: str = "not measured in this run"
 
     def met(self, figure):
         """Whether a figure reaches it."""
         return figure >= self.limit if self.at_least else figure <= self.limit
 
 
-def ratio(workload, peer, op, measure):
-    """A median of ratios to the `cp` right before."""
-    return lambda f: f.ratio(workload, peer, op, measure)
+# Each of these makes a figure of a workload and of the peer that its variant stands for.
 
 
-def share(workload, peer, op):
+def synced(op):
+    """Until everything is written back, as a ratio to the same of the `cp` right before."""
+    return lambda workload, peer: lambda f: f.ratio(workload, peer, op, "synced")
+
+
+def seconds(op):
+    """Until the command ends, as a ratio to the same of the `cp` right before."""
+    return lambda workload, peer: lambda f: f.ratio(workload, peer, op, "seconds")
+
+
+def unsynced(op):
+    """The same, of a save that is not told to make anything outlive a crash, as `cp` is not either."""
+    return lambda workload, peer: seconds(op)(workload, {AUTO: UNSYNCED, RAW: RAW_UNSYNCED}[peer])
+
+
+def by(peer, op):
+    """Until the command ends, as a ratio to `cp`, of another peer."""
+    return lambda workload, _: seconds(op)(workload, peer)
+
+
+def digested(workload, _):
+    """A save without sync, divided by `cp` and `b3sum` one after the other."""
+    return lambda f: f.against(workload, "save", "seconds", RAW_UNSYNCED, CP_B3SUM)
+
+
+def share(op):
     """New bytes as a share of what was saved."""
-    return lambda f: f.share(workload, peer, op)
+    return lambda workload, peer: lambda f: f.share(workload, peer, op)
 
 
-def python(workload, op, other, measure="seconds"):
-    """A median of what Python code waits for, divided by another way's."""
-    return lambda f: f.against(f"py-{workload}", op, measure, PYTHON, other)
+def python(op, other, measure="seconds"):
+    """What Python code waits for, divided by another way's."""
+    return lambda workload, _: lambda f: f.against(f"py-{workload}", op, measure, PYTHON, other)
 
 
-def over(workload, peer):
-    """The median of what a command costs beyond the bare one right before it."""
-    return lambda f: f.overhead(workload, peer, "run")
+def usable(workload, _):
+    """How long Python code waits for an array that it can write to."""
+    return lambda f: f.median(f"py-{workload}", PYTHON, "load", "seconds")
+
+
+def run(figure):
+    """A figure of its own."""
+    return lambda *_: figure
 
 
 def slope(f):
@@ -78,84 +105,50 @@ def bucket(workload, op):
     return figure
 
 
+# What, how, and the limit for each workload; a variant is the agent without or with compression, else as it comes.
+TABLE = (
+    ("save and sync ÷ cp and sync", synced("save"), "x", {"a": 0.55, "d": 0.55}),
+    ("save and sync ÷ cp and sync", synced("save"), "x", {"b kept raw": 1.0, "c kept raw": 0.40, "e kept raw": 1.0}),
+    ("save and sync ÷ cp and sync", synced("save"), "x", {"b compressed": 2.0, "c compressed": 0.40}),
+    ("save and sync ÷ cp and sync", synced("save"), "x", {"e compressed": 1.5}),
+    ("bytes stored", share("save"), "%", {"b compressed": 0.46, "e compressed": 0.29}),
+    ("save ÷ cp, without sync", unsynced("save"), "x", {"a": 0.85, "d": 0.85, "b kept raw": 1.1}),
+    ("save ÷ cp, without sync", unsynced("save"), "x", {"c kept raw": 0.40, "c compressed": 0.40}),
+    ("save ÷ cp then b3sum, without sync", digested, "x", dict.fromkeys("abcde", 0.55)),
+    ("save by adoption, in a step ÷ cp", by(STEP, "save"), "x", {"a": 0.5, "d": 0.5}),
+    ("step code blocked by save ÷ plain file", python("save", PLAIN), "x", {"a": 0.6, "b": 1.0, "e": 1.0}),
+    ("identical re-save ÷ cp", seconds("again"), "x", dict.fromkeys("abcde", 0.5)),
+    ("identical re-save, new bytes", share("again"), "%", dict.fromkeys("abcde", 0.0002)),
+    ("second version, new bytes", share("version 2"), "%", {"d kept raw": 0.051, "d compressed": 0.044, "c": 0.021}),
+    ("tensor inserted in front, new bytes", share("version 4"), "%", {"d": 0.0005}),
+    ("second version, and sync ÷ cp and sync", synced("version 2"), "x", {"d": 0.5}),
+    ("2 % changed ÷ cp", seconds("version 2"), "x", {"c": 0.35}),
+    ("restore, verified ÷ cp", seconds("restore"), "x", {"a": 0.75, "d": 0.75, "b kept raw": 0.95}),
+    ("restore, verified ÷ cp", seconds("restore"), "x", {"b compressed": 1.5, "c": 0.50, "e kept raw": 0.95}),
+    ("input of a step, by clones ÷ cp", by(CLONES, "restore"), "x", {"a": 0.02, "d": 0.02}),
+    ("load from Python to writable arrays", usable, "ms", {"a": 0.02, "d": 0.02}),
+    ("load from Python and one pass ÷ plain file and pass", python("load", PLAIN, "whole"), "x", {"a": 1.0}),
+    ("load of objects ÷ joblib.load", python("load", JOBLIB), "x", {"e": 0.7}),
+    ("overhead of run -- true", run(lambda f: f.overhead("startup", "run -- true", "run")), "ms", {"": 0.010}),
+    ("fan-in of 1,200: resolved and complete", run(lambda f: f.median("f", AUTO, "many", "resolved")), "s", {"": 1.0}),
+    ("fan-in: cost linear in producers", run(slope), "x", {"": 1.25}),
+    ("fan-in: 64 of 16 MiB ÷ one of 1 GiB", run(pieces), "x", {"": 1.15}),
+)
+
+
 def aims(cores):
     """All aims, for a machine with so many cores."""
     rows = []
-
-    def each(what, workloads, make, limit, **more):
-        rows.extend(Aim(f"{what}: {w}", make(w), limit, **more) for w in workloads)
-
-    synced = "save and sync ÷ cp and sync"
-    each(synced, "ad", lambda w: ratio(w, AUTO, "save", "synced"), 0.55)
-    rows += [
-        Aim(f"{synced}: b kept raw", ratio("b", RAW, "save", "synced"), 1.0),
-        Aim(f"{synced}: b compressed", ratio("b", AUTO, "save", "synced"), 2.0),
-        Aim("bytes stored: b compressed", share("b", AUTO, "save"), 0.46, "%"),
-        Aim(f"{synced}: c kept raw", ratio("c", RAW, "save", "synced"), 0.40),
-        Aim(f"{synced}: c compressed", ratio("c", AUTO, "save", "synced"), 0.40),
-        Aim(f"{synced}: e kept raw", ratio("e", RAW, "save", "synced"), 1.0),
-        Aim(f"{synced}: e compressed", ratio("e", AUTO, "save", "synced"), 1.5),
-        Aim("bytes stored: e compressed", share("e", AUTO, "save"), 0.29, "%"),
-    ]
-    each("save ÷ cp", "ad", lambda w: ratio(w, AUTO, "save", "seconds"), 0.85)
-    rows += [
-        Aim("save ÷ cp: b kept raw", ratio("b", RAW, "save", "seconds"), 1.1),
-        Aim("save ÷ cp: c kept raw", ratio("c", RAW, "save", "seconds"), 0.40),
-        Aim("save ÷ cp: c compressed", ratio("c", AUTO, "save", "seconds"), 0.40),
-    ]
-    each(
-        "save ÷ cp then b3sum",
-        "abcde",
-        lambda w: lambda f: f.against(w, "save", "seconds", RAW, CP_B3SUM),
-        0.55,
-    )
+    for what, figure, unit, limits in TABLE:
+        for which, limit in limits.items():
+            workload, _, variant = which.partition(" ")
+            made = figure(workload, RAW if variant == "kept raw" else AUTO)
+            rows.append(Aim(f"{what}: {which}" if which else what, made, limit, unit))
     if cores >= 8:
-        rows.append(Aim("save ÷ cp with 8 cores: a", ratio("a", AUTO, "save", "seconds"), 0.35))
-    each("save by adoption, in a step ÷ cp", "ad", lambda w: ratio(w, STEP, "save", "seconds"), 0.5)
-    each("step code blocked by save ÷ plain file", "be", lambda w: python(w, "save", PLAIN), 1.0)
-    each("step code blocked by save ÷ plain file", "a", lambda w: python(w, "save", PLAIN), 0.6)
-    each("identical re-save ÷ cp", "abcde", lambda w: ratio(w, AUTO, "again", "seconds"), 0.5)
-    each("identical re-save, new bytes", "abcde", lambda w: share(w, AUTO, "again"), 0.0002, unit="%")
-    rows += [
-        Aim("second version of d, new bytes: raw", share("d", RAW, "version 2"), 0.051, "%"),
-        Aim("second version of d, new bytes: compressed", share("d", AUTO, "version 2"), 0.044, "%"),
-        Aim("tensor inserted in front of d, new bytes", share("d", AUTO, "version 4"), 0.0005, "%"),
-        Aim("second version of d, and sync ÷ cp and sync", ratio("d", AUTO, "version 2", "synced"), 0.5),
-        Aim("2 % of c changed ÷ cp", ratio("c", AUTO, "version 2", "seconds"), 0.35),
-        Aim("2 % of c changed, new bytes", share("c", AUTO, "version 2"), 0.021, "%"),
-    ]
-    each("restore, verified ÷ cp", "ad", lambda w: ratio(w, AUTO, "restore", "seconds"), 0.75)
-    rows += [
-        Aim("restore, verified ÷ cp: b raw", ratio("b", RAW, "restore", "seconds"), 0.95),
-        Aim("restore, verified ÷ cp: b compressed", ratio("b", AUTO, "restore", "seconds"), 1.5),
-        Aim("restore, verified ÷ cp: c", ratio("c", AUTO, "restore", "seconds"), 0.50),
-        Aim("restore, verified ÷ cp: e raw", ratio("e", RAW, "restore", "seconds"), 0.95),
-    ]
-    each("input of a step, by reflink or link ÷ cp", "ad", lambda w: ratio(w, STEP, "restore", "seconds"), 0.02)
-    rows += [
-        Aim(
-            "load from Python to a writable array: a", lambda f: f.median("py-a", PYTHON, "load", "seconds"), 0.02, "ms"
-        ),
-        Aim("load from Python and one pass ÷ np.load and pass: a", python("a", "load", PLAIN, "whole"), 1.0),
-        Aim(
-            "load from Python: d",
-            lambda f: None,
-            0.02,
-            "ms",
-            without="no measure: a checkpoint loads as a path, unless PyTorch saved it",
-        ),
-        Aim("load of objects ÷ joblib.load: e", python("e", "load", JOBLIB), 0.7),
-        Aim(
-            f"peak memory while moving data, 64 MiB + 8 MiB a core ({cores})",
-            lambda f: f.peak(MOVERS),
-            (64 + 8 * cores) * 2**20,
-            "MiB",
-        ),
-        Aim("overhead of run -- true", over("startup", "run -- true"), 0.010, "ms"),
-        Aim("fan-in of 1,200: resolved and complete", lambda f: f.median("f", AUTO, "many", "resolved"), 1.0, "s"),
-        Aim("fan-in: cost linear in producers", slope, 1.25),
-        Aim("fan-in: 64 of 16 MiB ÷ one of 1 GiB", pieces, 1.15),
-    ]
+        rows.append(Aim("save ÷ cp, without sync, with 8 cores: a", unsynced("save")("a", AUTO), 0.35))
+    memory = (64 + 8 * cores) * 2**20
+    what = f"peak memory while moving data, 64 MiB + 8 MiB a core ({cores})"
+    rows.append(Aim(what, lambda f: f.peak(MOVERS), memory, "MiB"))
     for workload, op, limit in (("a", "save", 1.0), ("a", "restore", 1.0), ("c", "save", 15.0), ("c", "restore", 10.0)):
         what = f"bucket, {op}: the faster of s5cmd and rclone ÷ kale-agent: {workload}"
         rows.append(Aim(what, bucket(workload, op), limit, at_least=True))
@@ -172,13 +165,13 @@ def shown(value, unit):
 
 
 def evaluate(figures, cores):
-    """Each aim as a row: what, figure, limit, and `met`, `not met` or why there is none."""
+    """Each aim as a row: what, figure, limit, and `met`, `not met` or that there is none."""
     rows = []
     for aim in aims(cores):
         figure = aim.figure(figures)
         limit = f"{'≥' if aim.at_least else '≤'} {shown(aim.limit, aim.unit)}"
         if figure is None:
-            rows.append((aim.what, "–", limit, aim.without))
+            rows.append((aim.what, "–", limit, "not measured in this run"))
         else:
             rows.append((aim.what, shown(figure, aim.unit), limit, "met" if aim.met(figure) else "**not met**"))
     return rows

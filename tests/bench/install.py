@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEBIAN = ("restic", "borgbackup", "rclone", "zstd", "b3sum")
+DEBIAN = ("restic", "borgbackup", "rclone", "zstd", "b3sum", "xfsprogs")
 HINT = f"apt-get install {' '.join(DEBIAN)}, or INSTALL=1 with make"
 
 

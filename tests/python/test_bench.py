@@ -77,6 +77,25 @@ class Aims(unittest.TestCase):
         self.assertEqual(self.row([sample(0.6, 1)], what), ("0.60", "≤ 0.55", "**not met**"))
         self.assertEqual(self.row([], what), ("–", "≤ 0.55", "not measured in this run"))
 
+    def test_each_aim_is_of_the_peer_that_it_speaks_of(self):
+        raw = {"peer": aims.RAW, "workload": "b"}
+        self.assertEqual(self.row([sample(0.9, 1, **raw)], "save and sync ÷ cp and sync: b kept raw")[0], "0.90")
+        self.assertEqual(self.row([sample(0.9, 1, **raw)], "save and sync ÷ cp and sync: b compressed")[0], "–")
+        # A save that waits for the medium is not compared with a `cp` that does not.
+        without = "save ÷ cp, without sync: a"
+        self.assertEqual(self.row([sample(0.9, 1)], without)[0], "–")
+        self.assertEqual(self.row([sample(0.8, 1, peer=aims.UNSYNCED)], without), ("0.80", "≤ 0.85", "met"))
+        both = [sample(1, 2, peer=aims.RAW_UNSYNCED), sample(4, 2, peer=aims.CP_B3SUM)]
+        self.assertEqual(self.row(both, "save ÷ cp then b3sum, without sync: a")[0], "0.25")
+        clones = [sample(0.1, 10, peer=aims.CLONES, op="restore"), sample(9, 10, peer=aims.STEP, op="restore")]
+        self.assertEqual(self.row(clones, "input of a step, by clones ÷ cp: a")[0], "0.01")
+
+    def test_every_peer_that_an_aim_names_is_there(self):
+        from bench.peers import PEERS
+
+        names = {peer.name for peer in PEERS}
+        self.assertLessEqual({*aims.MOVERS, aims.CLONES, aims.CP_B3SUM, aims.BUCKET, *aims.CLIENTS}, names)
+
     def test_at_least(self):
         what = "bucket, restore: the faster of s5cmd and rclone ÷ kale-agent: c"
         named = {"workload": "c", "op": "restore"}

@@ -8,5 +8,6 @@ pub mod running;
 pub mod sandbox;
 pub mod server;
 pub mod skip;
+pub mod supervision;
 pub mod tree;
 pub mod volume;

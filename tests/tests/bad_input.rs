@@ -234,39 +234,6 @@ fn cut_manifests_commits_and_records() {
 }
 
 #[test]
-fn a_full_volume_is_an_error_of_its_own_and_loses_nothing() {
-    let place = Sandbox::new();
-    place.step("prep", ["--out", "t"], "echo 1 > $KALE_OUT_T");
-    let Some(mounted) = kale_tests::volume::small(&place.path("small"), 8) else { return };
-    let store = mounted.path().join("store").display().to_string();
-    place.ok(["init", &store]);
-    let ok = place.call(["save", "--store", &store, "small", "/etc/hostname"]);
-    assert_eq!(ok.status, 0, "{ok}");
-    let told =
-        place.try_step("s", ["--store", &store, "--out", "big"], "head -c 20000000 /dev/urandom > $KALE_OUT_BIG");
-    assert_eq!(told.status, 195, "{told}");
-    assert!(told.stderr.contains("No space left"), "{told}");
-    assert_eq!(place.call(["verify", "--store", &store]).status, 0);
-    let again =
-        place.try_step("s", ["--store", &store, "--out", "big"], "head -c 2000000 /dev/urandom > $KALE_OUT_BIG");
-    assert_eq!(again.status, 0, "what the failed attempt wrote is gone: {again}");
-}
-
-#[test]
-fn a_read_only_volume_is_an_error_of_its_own() {
-    let place = Sandbox::new();
-    let Some(mounted) = kale_tests::volume::small(&place.path("small"), 8) else { return };
-    let store = mounted.path().join("store").display().to_string();
-    place.ok(["init", &store]);
-    place.ok(["save", "--store", &store, "x", "/etc/hostname"]);
-    mounted.remount_read_only();
-    let told = place.try_step("s", ["--store", &store, "--out", "y"], "echo > $KALE_OUT_Y");
-    assert_eq!(told.status, 195, "{told}");
-    assert!(told.stderr.contains("Read-only"), "{told}");
-    assert_eq!(place.call(["cat", "--store", &store, "x:x"]).status, 0, "reading goes on");
-}
-
-#[test]
 fn a_store_is_not_made_in_a_folder_that_is_called_like_a_bucket() {
     let place = Sandbox::without_store();
     for url in ["s3://bucket/prefix", "gs://bucket", "ftp://host/x"] {

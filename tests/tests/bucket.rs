@@ -107,7 +107,8 @@ fn a_pipeline_from_its_first_step_to_its_last() {
         "cat $KALE_IN_MODELS/[01] | tee $KALE_OUT_ALL",
     );
     assert_eq!(joined, "3000000\n3000000\n");
-    assert!(ok(&["runs"]).contains("p/r"));
+    let runs = ok(&["runs"]);
+    assert!(runs.contains("PIPELINE") && runs.contains("4/4"), "{runs}");
     let listed = ok(&["ls", "p/r"]);
     assert!(["split", "train[0]", "train[1]", "join"].iter().all(|step| listed.contains(step)), "{listed}");
     assert!(ok(&["show", "p/r/join"]).contains("committed"));

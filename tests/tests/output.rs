@@ -1,29 +1,18 @@
 //! The command's output passes through the agent unchanged and at once, whoever reads it.
 
-use kale_tests::{binary::kale_agent, running::Running};
+use kale_tests::{
+    running::Running,
+    supervision::{self, agent, report},
+};
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::Read,
     process::{Command, Stdio},
 };
 
-/// `kale-agent run -- CMD…`.
-fn agent(command: &[&str]) -> Command {
-    let mut agent = Command::new(kale_agent());
-    agent.args(["run", "--"]).args(command);
-    agent
-}
-
-/// The same supervision, with settings; its report lies in the file.
+/// The program of these tests that shows what the supervision reports.
 fn supervise(settings: &[&str], command: &[&str]) -> (Command, tempfile::NamedTempFile) {
-    let report = tempfile::NamedTempFile::new().expect("a temporary file");
-    let mut supervise = Command::new(env!("CARGO_BIN_EXE_supervise"));
-    supervise.arg("--report").arg(report.path()).args(settings).arg("--").args(command);
-    (supervise, report)
-}
-
-fn report(file: &tempfile::NamedTempFile) -> String {
-    fs::read_to_string(file.path()).expect("a report")
+    supervision::supervise(env!("CARGO_BIN_EXE_supervise"), settings, command)
 }
 
 #[test]

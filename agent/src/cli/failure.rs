@@ -8,7 +8,7 @@ use crate::{
 };
 use kale_protocol::exit::Code;
 use serde_json::json;
-use std::io;
+use std::{error::Error, io, iter};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -54,9 +54,18 @@ impl Failure {
         }
     }
 
-    fn of(code: Code, error: &dyn std::error::Error) -> Self {
-        Self { status: code.number(), word: code.word(), message: report::chain(error), remedy: remedy(code) }
+    fn of(code: Code, error: &(dyn Error + 'static)) -> Self {
+        let remedy = if has_changed(error) { Some(SAVE_AGAIN.to_owned()) } else { remedy(code) };
+        Self { status: code.number(), word: code.word(), message: report::chain(error), remedy }
     }
+}
+
+const SAVE_AGAIN: &str = "save it again once nobody writes to it: nothing was committed";
+
+/// Whether what was to be saved did not keep still.
+fn has_changed(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |cause| (*cause).source());
+    causes.any(|cause| matches!(cause.downcast_ref(), Some(MarshalError::Changed { .. })))
 }
 
 /// What helps with every error of a code; errors that know better say it in their message.

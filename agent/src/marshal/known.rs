@@ -1,10 +1,17 @@
 //! What a store is known to hold already, from the manifests of earlier artifacts: so that it is not stored again.
 
+mod guides;
+
+pub(crate) use guides::{Guide, bytes_of};
+
+use super::zeros::zeros_digest;
+use guides::Guides;
 use kale_protocol::{
-    chunk::{ChunkPlace, Codec, Extent, Frame},
+    chunk::{Chunk, ChunkPlace, Codec, Extent, Frame},
     digest::Digest,
     id::PackId,
     manifest::{Manifest, Node, Shape},
+    path::ArtifactPath,
 };
 use std::collections::HashMap;
 
@@ -13,6 +20,9 @@ const ENTRIES: usize = 917_504;
 
 /// What one of them takes: a slot of the table, of which an eighth stays free.
 const BYTES: u64 = 57;
+
+/// One chunk in so many may be remembered in its file, too: 36 bytes each.
+const GUIDED: usize = 8;
 
 /// Places of chunks, and whole artifacts, that may be referred to instead of being stored again.
 ///
@@ -26,6 +36,7 @@ pub struct Known {
     frames: Vec<(u32, Frame)>,
     artifacts: HashMap<(Digest, Shape, Option<String>), Digest>,
     entries: usize,
+    guides: Guides,
 }
 
 /// A place in 16 bytes; packs and frames are shared by many chunks.
@@ -59,6 +70,7 @@ impl Known {
             frames: Vec::new(),
             artifacts: HashMap::new(),
             entries,
+            guides: Guides::within(entries / GUIDED),
         }
     }
 
@@ -72,6 +84,22 @@ impl Known {
         }
         pages.into_iter().for_each(|nodes| self.add_nodes(&manifest.packs, &nodes));
         self.add_nodes(&manifest.packs, &manifest.nodes);
+        self.guides.close();
+    }
+
+    /// Whether the artifact with this manifest was added.
+    pub(crate) fn has_added(&self, id: &Digest) -> bool {
+        self.artifacts.values().any(|added| added == id)
+    }
+
+    /// What files at a path consisted of in the artifacts that were added.
+    pub(crate) fn guides(&self, path: &ArtifactPath) -> &[Guide] {
+        self.guides.at(path)
+    }
+
+    /// Whether a chunk need not be stored.
+    pub(crate) fn holds(&self, chunk: &Chunk) -> bool {
+        self.slots.contains_key(&chunk.digest) || chunk.digest == zeros_digest(chunk.bytes)
     }
 
     /// The place of a chunk.
@@ -117,6 +145,7 @@ impl Known {
     }
 
     fn add_nodes(&mut self, packs: &[PackId], nodes: &[Node]) {
+        nodes.iter().for_each(|node| self.guides.add(node));
         for extent in nodes.iter().flat_map(Node::extents) {
             let Some(pack) = extent.pack().and_then(|pack| packs.get(pack as usize)) else { continue };
             match extent {

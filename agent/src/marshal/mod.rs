@@ -29,6 +29,7 @@ mod source;
 mod thrift;
 mod verify;
 mod walk;
+mod zeros;
 
 pub use content::{Content, open_content};
 pub use error::MarshalError;

@@ -14,6 +14,9 @@ impl Known {
     /// Packs are looked at and not read: content that has rotted is referred to again. Whoever replaces damaged
     /// content saves it without knowing anything.
     pub fn recall(&mut self, transport: &dyn Transport, id: &Digest) -> Result<(), MarshalError> {
+        if self.has_added(id) {
+            return Ok(());
+        }
         let reader = ManifestReader::open(transport, id)?;
         for pack in &reader.manifest().packs {
             let key = layout::pack(pack);

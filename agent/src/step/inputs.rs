@@ -2,6 +2,8 @@
 
 use super::{
     StepError,
+    awaited::Waiting,
+    blocking,
     plan::{PlannedInput, Work},
 };
 use crate::{
@@ -18,18 +20,7 @@ use kale_protocol::{
     path::ArtifactPath,
     record::{InputRecord, Policy, Source},
 };
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-/// The first pause of a wait; each following one is half as long again, up to [`LONGEST_PAUSE`].
-///
-/// A volume that is shared between hosts tells nobody that a file appeared, and a bucket neither: there is
-/// nothing to wait on but time.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// An input whose artifacts are committed.
 #[derive(Clone, Debug)]
@@ -64,20 +55,19 @@ impl ReadyInput {
 pub(super) async fn ready(work: &Arc<Work>, monitor: &Arc<dyn Monitor>) -> Result<Vec<ReadyInput>, StepError> {
     let began = Instant::now();
     let mut found = Found::new();
-    let mut pause = FIRST_PAUSE;
-    let mut waiting = false;
+    let mut waiting: Option<Waiting> = None;
     loop {
         let (at, again) = (Arc::clone(work), found);
-        let look = tokio::task::spawn_blocking(move || {
+        let look = blocking(move || {
             let mut found = again;
             let result = resolve_all(&at, &mut found);
             (found, result)
         });
-        let (seen, result) = look.await.map_err(StepError::Panicked)?;
+        let (seen, result) = look.await?;
         found = seen;
         let (gaps, fan_in) = match result? {
             Ok(ready) => {
-                if waiting {
+                if waiting.is_some() {
                     monitor.end();
                 }
                 return Ok(ready);
@@ -99,12 +89,22 @@ pub(super) async fn ready(work: &Arc<Work>, monitor: &Arc<dyn Monitor>) -> Resul
         let Some(left) = limit.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
             return Err(missing(Some(limit)));
         };
-        if !waiting {
+        let now = waiting.take().unwrap_or_else(|| {
             monitor.begin(Phase::Wait, &work.shard.to_string(), None);
-            waiting = true;
+            Waiting::begin(work)
+        });
+        let (at, known) = (Arc::clone(work), found);
+        let widen = blocking(move || {
+            let (mut now, known) = (now, known);
+            let look_at_once = now.widen(&at, &known);
+            (now, known, look_at_once)
+        });
+        let (mut now, known, look_at_once) = widen.await?;
+        found = known;
+        if !look_at_once? {
+            now.sleep(left).await;
         }
-        tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        waiting = Some(now);
     }
 }
 

@@ -22,7 +22,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{fs::File, io::Write, sync::Arc};
 
 /// Formats of files that clients read from memory; of all others they want the path.
-const FILES: [&str; 2] = ["npy", "arrow"];
+const FILES: [&str; 3] = ["npy", "arrow", "safetensors"];
 /// Formats of values that consist of arrays, and the file that holds these.
 const VALUES: [(&str, &str); 4] = [("npy", ""), ("arrow", ""), ("safetensors", ""), ("pickle+buffers", "buffers")];
 /// An answer with descriptors to map an input from, if it can be mapped.

@@ -1,5 +1,6 @@
 //! The life of a step: plan → wait → restore → run → collect → commit.
 
+mod awaited;
 mod collect;
 mod commit;
 mod compare;

@@ -14,7 +14,10 @@ use kale_protocol::{
     name::Name,
     record::{FanOut, InputRecord, OutputRecord},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// One attempt's work with the store.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(super) struct Session {
     /// What step code has mapped.
     pub gate: Gate,
     /// Held for the length of a save: each uses all threads by itself.
-    known: Mutex<Known>,
+    known: Mutex<Recollection>,
     state: Mutex<State>,
 }
 
@@ -41,17 +44,37 @@ struct State {
     manifests: Vec<Digest>,
 }
 
-/// What the store is known to hold: what the shard committed last, and the step's inputs.
-fn recalled(work: &Work, inputs: &[Digest]) -> Known {
-    // A quarter of what there is: a table that is full is only a worse memory.
-    let mut known = Known::within(Limits::default().budget() / 4);
-    let hint = read_hint(&work.store, &work.shard);
-    let hinted = hint.iter().flat_map(|hint| hint.outputs.iter().map(|(_, manifest)| manifest));
-    for manifest in hinted.chain(inputs) {
-        // A hint may be stale and its manifest gone: then more is stored, and nothing else happens.
-        let _ = known.recall(work.store.transport(), manifest);
+/// What the store is known to hold: what the shard committed last, the step's inputs, and what it saved itself.
+///
+/// Manifests wait to be read until something is saved: a step that saves nothing reads none, and what is saved last is
+/// read by nobody.
+#[derive(Debug)]
+struct Recollection {
+    known: Option<Known>,
+    /// Whether what the shard committed last is still to be looked for.
+    hinted: bool,
+    waiting: Vec<Digest>,
+}
+
+impl Recollection {
+    fn of(dedup: Dedup, inputs: &[Digest]) -> Self {
+        match dedup {
+            Dedup::Auto => Self { known: None, hinted: true, waiting: inputs.to_vec() },
+            Dedup::Never => Self { known: Some(Known::default()), hinted: false, waiting: Vec::new() },
+        }
     }
-    known
+
+    fn known(&mut self, work: &Work) -> &Known {
+        // A quarter of what there is: a table that is full is only a worse memory.
+        let known = self.known.get_or_insert_with(|| Known::within(Limits::default().budget() / 4));
+        let hint = mem::take(&mut self.hinted).then(|| read_hint(&work.store, &work.shard)).flatten();
+        let hinted = hint.into_iter().flat_map(|hint| hint.outputs).map(|(_, manifest)| manifest);
+        for manifest in hinted.chain(self.waiting.drain(..)) {
+            // A hint may be stale and its manifest gone: then more is stored, and nothing else happens.
+            let _ = known.recall(work.store.transport(), &manifest);
+        }
+        known
+    }
 }
 
 /// Everything an attempt stored, for its record or for its removal.
@@ -72,10 +95,7 @@ pub(super) struct Stored {
 impl Session {
     /// A session that deduplicates against the step's inputs and against what this shard committed last.
     pub(super) fn open(work: Arc<Work>, inputs: &[Digest], monitor: Arc<dyn Monitor>) -> Self {
-        let known = match work.dedup {
-            Dedup::Auto => recalled(&work, inputs),
-            Dedup::Never => Known::default(),
-        };
+        let known = Recollection::of(work.dedup, inputs);
         let fan_outs = work
             .fan_outs
             .iter()
@@ -106,15 +126,15 @@ impl Session {
         shape: Option<Shape>,
         format: Option<String>,
     ) -> Result<OutputRecord, MarshalError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recollection = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let format = format.or_else(|| match &source {
             Source::Path(path) | Source::Own(path) => look::format_of_file(path).map(str::to_owned),
             Source::Parts(_) | Source::Striped(_) | Source::Reader(_) => None,
         });
         let options = SaveOptions { shape, format, compress: self.work.compress, threads: self.work.threads };
-        let saved: Saved = marshal::save(source, self.work.store.transport(), &known, &options, self.monitor.as_ref())?;
-        // Only a hint for later saves of this step: without it they store more.
-        let _ = known.recall(self.work.store.transport(), &saved.manifest);
+        let known = recollection.known(&self.work);
+        let saved: Saved = marshal::save(source, self.work.store.transport(), known, &options, self.monitor.as_ref())?;
+        recollection.waiting.push(saved.manifest);
         let mut state = self.lock();
         state.packs.extend(&saved.packs);
         if saved.manifest_new {

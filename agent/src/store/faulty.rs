@@ -3,7 +3,7 @@
 //! Operations are the calls that change the medium, numbered from 0 in the order in which they begin: create, replace,
 //! remove, remove_folder, the start of a writer, each of its writes and its publication. Reads are none.
 
-use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport, Watch};
 use kale_protocol::layout::Key;
 use nix::errno::Errno;
 use std::{
@@ -181,6 +181,10 @@ impl Transport for Faulty {
 
     fn remove_folder(&self, folder: &Key) -> Result<(), StoreError> {
         self.change("remove", folder, || self.inner.remove_folder(folder))
+    }
+
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        self.inner.watch()
     }
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

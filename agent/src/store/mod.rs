@@ -30,7 +30,7 @@ pub use open::Store;
 pub use read_only::open_read_only;
 pub use recording::{Call, Recording, Verb};
 pub use resolve::ResolveError;
-pub use transport::{Adoption, Created, Entry, ObjectWriter, Stat, Transport};
+pub use transport::{Adoption, Created, Entry, ObjectWriter, Stat, Transport, Watch, Watched};
 pub use volume::{Sync, Volume};
 
 /// Random bytes from the system.

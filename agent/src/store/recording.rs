@@ -1,6 +1,6 @@
 //! A double that writes down every call: cost is behaviour, and tests assert it.
 
-use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport, Watch};
 use kale_protocol::layout::Key;
 use std::{
     fs::File,
@@ -133,6 +133,10 @@ impl Transport for Recording {
     fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
         let inner = self.inner.adopt(file, path)?;
         Ok(inner.map(|inner| Box::new(RecordingAdoption { inner, calls: self.calls.clone() }) as Box<dyn Adoption>))
+    }
+
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        self.inner.watch()
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError> {

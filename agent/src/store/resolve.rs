@@ -62,12 +62,7 @@ pub fn run_of(
             remedy: format!("say pipeline/run/…, or set KALE_PIPELINE; the store has {there}"),
         });
     };
-    let run = match (&address.run, &context.run) {
-        (Some(run), _) => run.clone(),
-        (None, Some(run)) if address.pipeline.is_none() || address.pipeline == context.pipeline => run.clone(),
-        _ => LATEST.parse().expect("a constant name"),
-    };
-    if run.as_str() != LATEST {
+    if let Some(run) = named_run(address, context) {
         return Ok(RunId { pipeline, run });
     }
     for entry in browse::runs(store, &pipeline)?.into_iter().rev() {
@@ -89,6 +84,16 @@ pub fn run_of(
         Some(step) => format!("pipeline {pipeline} has no run in which {step} is committed"),
         None => format!("pipeline {pipeline} has no run; the store has {}", names(browse::pipelines(store)?.iter())),
     }))
+}
+
+/// The name of the run that an address means, by itself or by the context; `None`: the newest.
+pub fn named_run(address: &Address, context: &Context) -> Option<Name> {
+    let run = match (&address.run, &context.run) {
+        (Some(run), _) => run,
+        (None, Some(run)) if address.pipeline.is_none() || address.pipeline == context.pipeline => run,
+        _ => return None,
+    };
+    (run.as_str() != LATEST).then(|| run.clone())
 }
 
 /// The commit of one shard that an address means, in a run that is known.

@@ -10,6 +10,7 @@ use kale_protocol::layout::Key;
 use std::{
     fmt,
     fs::File,
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
@@ -61,8 +62,37 @@ pub trait Transport: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Begins to watch for new objects, on a medium that tells of them; `None` on one that does not: there is nothing to
+    /// wait on but time.
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        None
+    }
+
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
+}
+
+/// A watch for new objects; dropping it ends it.
+pub trait Watch: Send + AsFd {
+    /// Watches a folder, or the nearest one above it that is there, for what appears directly in it.
+    ///
+    /// After [`Watched::Anew`] something may have appeared before: the caller looks first, and adds the folder again.
+    fn add(&mut self, folder: &Key) -> Watched;
+
+    /// Whether anything has appeared that may be an object, or is not known to have not. Blocks never: the descriptor
+    /// becomes readable when this has something to say.
+    fn appeared(&mut self) -> bool;
+}
+
+/// Whether a folder is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watched {
+    /// It was before.
+    Already,
+    /// From now on.
+    Anew,
+    /// It cannot be, here or any more.
+    Not,
 }
 
 /// A file that may become an object; dropping it changes nothing.

@@ -2,13 +2,21 @@
 
 from .backup import Borg, Restic
 from .bucket import KaleAgentBucket, Rclone, S5cmd
-from .kale_agent import KaleAgent, KaleAgentRaw, KaleAgentStep
+from .kale_agent import (
+    KaleAgent,
+    KaleAgentClones,
+    KaleAgentRaw,
+    KaleAgentRawUnsynced,
+    KaleAgentStep,
+    KaleAgentUnsynced,
+)
 from .metaflow import Metaflow
 from .plain import Cp, CpB3sum
 from .tar import TarZstd
 
 PEERS = (
-    *(Cp, CpB3sum, KaleAgent, KaleAgentRaw, KaleAgentStep),
+    *(Cp, CpB3sum),
+    *(KaleAgent, KaleAgentRaw, KaleAgentUnsynced, KaleAgentRawUnsynced, KaleAgentStep, KaleAgentClones),
     *(TarZstd, Restic, Borg, Metaflow),
     *(KaleAgentBucket, S5cmd, Rclone),
 )

@@ -1,9 +1,14 @@
 """kale-agent itself: by its commands `save` and `load`, and as a step that made its output in place."""
 
+import os
+import shutil
+
 from ..measure import Command
 from .base import Peer
 
 PIPELINE = "bench"
+# Of the file that clones are made in; it takes as much as is written to it.
+BYTES = 64 << 30
 
 
 class KaleAgent(Peer):
@@ -14,7 +19,7 @@ class KaleAgent(Peer):
         return self.ask(str(self.setting.agent), "--version")
 
     def absent(self):
-        for flag in self.options[:1]:
+        for flag in self.options[::2]:
             if flag not in self.setting.save_help():
                 return f"its save has no {flag}"
         return None
@@ -45,6 +50,19 @@ class KaleAgentRaw(KaleAgent):
     options = ("--compress", "never")
 
 
+class KaleAgentUnsynced(KaleAgent):
+    """Nothing is made to outlive a crash of the machine: what `cp` does, too."""
+
+    name = "kale-agent unsynced"
+    options = ("--sync", "never")
+    keeps_versions = False
+
+
+class KaleAgentRawUnsynced(KaleAgentUnsynced):
+    name = "kale-agent raw unsynced"
+    options = ("--sync", "never", "--compress", "never")
+
+
 class KaleAgentStep(KaleAgent):
     """A step whose output was written on the store's own file system, and a step that has it as an input.
 
@@ -58,11 +76,11 @@ class KaleAgentStep(KaleAgent):
     deletes = True
 
     def prepare(self, source, tag):
-        self.copy = self.place / "made"
+        self.copy = self.store.parent / "made"
         self.setting.meter.run(Command(["cp", "-r", source, self.copy]))
 
     def _run(self, run, step, *words):
-        folder = ["--dir", self.place / "agent"]
+        folder = ["--dir", self.store.parent / "agent"]
         return [self.setting.agent, "run", "--quiet", *folder, "--log", "inherit", "--step", step, *words]
 
     def save(self, source, tag):
@@ -84,3 +102,36 @@ class KaleAgentStep(KaleAgent):
     def compare(self, source, tag):
         script = 'diff -rq "$KALE_IN_DATA" "$1"'
         return Command(self._with_input("compare", tag, "sh", "-c", script, "sh", source), self.settings(tag))
+
+
+class KaleAgentClones(KaleAgentStep):
+    """A step whose input is cloned: store and step lie on a small XFS of their own, in a file that is mounted.
+
+    Only its restores say something: the sync after a save is not that of its file system.
+    """
+
+    name = "kale-agent by clones"
+    needs = ("mkfs.xfs", "mount", "umount")
+
+    def absent(self):
+        missing = [program for program in self.needs if shutil.which(program) is None]
+        if missing or os.geteuid() != 0:
+            return f"{missing[0]} is not installed" if missing else "mounting a file needs root"
+        return super().absent()
+
+    def begin(self, place):
+        self.mounted = None
+        image, mount = place / "disk", place / "mounted"
+        mount.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(BYTES)
+        self.setting.meter.run(Command(["mkfs.xfs", "-q", "-m", "reflink=1", image]))
+        self.setting.meter.run(Command(["mount", "-o", "loop", image, mount]))
+        self.mounted = mount
+        super().begin(mount)
+        self.place = place
+
+    def end(self):
+        if self.mounted is not None:
+            self.setting.meter.run(Command(["umount", self.mounted]))
+            self.mounted = None

@@ -2,12 +2,15 @@
 
 import json
 import pickle
+import shutil
 import sys
 import time
 
 
 def made(kind, source):
-    """The live object."""
+    """The live object; of a checkpoint, the file that it is."""
+    if kind == "checkpoint":
+        return source
     if kind == "array":
         import numpy
 
@@ -25,6 +28,8 @@ def saver(kind, how, target):
     if how == "kale_agent":
         import kale_agent
 
+        if kind == "checkpoint":
+            return lambda value: kale_agent.save_path("obj", value)
         return lambda value: kale_agent.save("obj", value)
     if how == "joblib":
         import joblib
@@ -35,6 +40,8 @@ def saver(kind, how, target):
 
         marshal.set_data_dir(target)
         return lambda value: marshal.save(value, "obj")
+    if kind == "checkpoint":
+        return lambda value: shutil.copyfile(value, target)
     if kind == "array":
         import numpy
 

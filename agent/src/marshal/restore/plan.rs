@@ -8,7 +8,7 @@ use super::{
         ManifestReader, MarshalError,
         pack_reader::ChunkReader,
         pieces::pieces,
-        pool::{Feeder, Halt, WAITING, spread},
+        pool::{Halt, WAITING, spread},
     },
     RestoreOptions, Restored, Verify,
     clone::Cloner,
@@ -31,6 +31,8 @@ use nix::{
 };
 use std::{ffi::OsStr, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
 
+/// An artifact up to this length is restored without workers: to start them takes longer than its bytes do.
+const ALONE_BYTES: u64 = 256 << 10;
 /// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
 /// How much content a batch of small files has at most, by its last file exceeded.
@@ -39,6 +41,9 @@ const BATCH_BYTES: u64 = 2 << 20;
 const BATCH_FILES: usize = 128;
 /// About how many folders all batches together keep open, whatever the number of threads.
 const OPEN_FOLDERS: usize = 256;
+
+/// Where tasks go: to the workers, or straight to their end.
+type Sink<'f, 's> = &'f mut (dyn FnMut(Task<'s>) -> Result<(), Halt> + 'f);
 
 /// Makes everything in the staging place.
 pub(crate) fn run(
@@ -50,18 +55,21 @@ pub(crate) fn run(
     monitor: &dyn Monitor,
 ) -> Result<Restored, MarshalError> {
     let packs = &reader.manifest().packs;
-    let pass = spread(
-        options.threads,
-        || ChunkReader::new(transport),
-        |chunks, task: Task<'_>| task.run(chunks, packs, monitor),
-        |feeder| {
-            let cloner = Cloner::new(transport);
-            let mut pass = ContentPass::new(reader, from, staging, feeder, cloner, options);
-            pass.run()?;
-            Ok((pass.restored, pass.links))
-        },
-    );
-    let (restored, links) = pass?;
+    let start = || ChunkReader::new(transport);
+    let done = if reader.manifest().totals.raw_bytes <= ALONE_BYTES && reader.manifest().pages.is_empty() {
+        let mut chunks = start()?;
+        let mut work = |task: Task<'_>| Ok(task.run(&mut chunks, packs, monitor)?);
+        ContentPass::new(transport, reader, from, staging, &mut work, options).run().map_err(|halt| match halt {
+            Halt::Failed(error) => error,
+            Halt::Stopped => unreachable!("only workers stop, and there are none"),
+        })
+    } else {
+        let work = |chunks: &mut _, task: Task<'_>| task.run(chunks, packs, monitor);
+        spread(options.threads, start, work, |feeder| {
+            ContentPass::new(transport, reader, from, staging, &mut |task| feeder.send(task), options).run()
+        })
+    };
+    let (restored, links) = done?;
     if links > 0 {
         link_files(reader, from, staging)?;
     }
@@ -76,7 +84,7 @@ struct ContentPass<'s, 'r, 't, 'f> {
     reader: &'r ManifestReader<'t>,
     from: &'s ArtifactPath,
     folders: Folders<'s, ()>,
-    feeder: &'f Feeder<'f, Task<'s>>,
+    sink: Sink<'f, 's>,
     cloner: Cloner<'t>,
     verify: Verify,
     batch: Vec<SmallFile<'s>>,
@@ -94,19 +102,19 @@ struct ContentPass<'s, 'r, 't, 'f> {
 
 impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
     fn new(
+        transport: &'t dyn Transport,
         reader: &'r ManifestReader<'t>,
         from: &'s ArtifactPath,
         staging: &'s Staging,
-        feeder: &'f Feeder<'f, Task<'s>>,
-        cloner: Cloner<'t>,
+        sink: Sink<'f, 's>,
         options: &RestoreOptions,
     ) -> Self {
         Self {
             reader,
             from,
             folders: Folders::new(staging, from),
-            feeder,
-            cloner,
+            sink,
+            cloner: Cloner::new(transport),
             verify: options.verify,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -119,12 +127,13 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
         }
     }
 
-    fn run(&mut self) -> Result<(), Halt> {
+    fn run(mut self) -> Result<(Restored, u64), Halt> {
         for node in self.reader.nodes_at(self.from)? {
             self.node(node?)?;
         }
         self.finish_large()?;
-        self.send_batch()
+        self.send_batch()?;
+        Ok((self.restored, self.links))
     }
 
     fn node(&mut self, node: Node) -> Result<(), Halt> {
@@ -223,7 +232,7 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
     fn send_batch(&mut self) -> Result<(), Halt> {
         self.batch_bytes = 0;
         self.batch_folders = 0;
-        self.feeder.send(Task::Files(mem::take(&mut self.batch)))
+        (self.sink)(Task::Files(mem::take(&mut self.batch)))
     }
 
     fn has_clones(&self, extents: &[Extent]) -> bool {
@@ -275,7 +284,7 @@ impl<'s, 'r, 't, 'f> ContentPass<'s, 'r, 't, 'f> {
                 file.skip(bytes);
                 self.restored.unverified_bytes += bytes;
             } else {
-                self.feeder.send(Task::Piece(Arc::clone(file), piece, cloned.clone()))?;
+                (self.sink)(Task::Piece(Arc::clone(file), piece, cloned.clone()))?;
             }
         }
         Ok(())

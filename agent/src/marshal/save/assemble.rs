@@ -1,5 +1,7 @@
 //! Puts hashed content in order: deduplicates, writes packs, builds the manifest. Runs on the caller's thread.
 
+mod same;
+
 use super::{
     super::{
         MarshalError,
@@ -7,13 +9,14 @@ use super::{
         manifest_writer::{ManifestWriter, Pages, Place},
         pack_writer::{PackStats, PackWriter, Spot},
         segment::Format,
+        zeros::zeros_digest,
     },
     SaveOptions, Saved,
     adopt::Adoptable,
     buffer::{Buffer, Buffers},
     item::{Entry, Item},
     raw_file::RawFile,
-    work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members, zeros_digest},
+    work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members},
 };
 use crate::{
     report::Monitor,
@@ -103,6 +106,7 @@ impl<'a> Assembler<'a> {
                         None => self.batch(batch)?,
                     }
                 }
+                Item::Same(same) => self.same(&same)?,
                 Item::Hole { count, chunk_bytes } => {
                     let chunk = Chunk { bytes: chunk_bytes, digest: zeros_digest(chunk_bytes) };
                     (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;

@@ -9,7 +9,10 @@ pub(super) const BATCH: usize = 1 << 20;
 /// 100 KiB cost.
 pub(super) const PART: usize = 4 << 20;
 
-/// Content on its way: a part, or a batch and as much again for looking ahead.
+/// A batch, and as much again for looking ahead.
+const SHORT: usize = BATCH + cut::MAX;
+
+/// Content on its way. What is read into it is at most a batch, unless room for a part was made.
 pub(super) struct Buffer {
     pub(super) bytes: Box<[u8]>,
     /// The batch as a compressed frame, where it was compressed.
@@ -18,7 +21,16 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; PART.max(BATCH + cut::MAX)].into_boxed_slice(), packed: Vec::new() }
+        Self { bytes: vec![0; SHORT].into_boxed_slice(), packed: Vec::new() }
+    }
+
+    /// Makes it long enough for a part. Most trees have none, and take half of the memory.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        if self.bytes.len() < bytes {
+            // The old room goes first.
+            self.bytes = Box::default();
+            self.bytes = vec![0; bytes.max(PART)].into_boxed_slice();
+        }
     }
 }
 

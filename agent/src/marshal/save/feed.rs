@@ -1,9 +1,13 @@
 //! Walks, reads and cuts: what the reader thread does. What can be read without being cut is left to the workers.
 
+mod group;
+mod guided;
+
 use super::{
     super::{
         MarshalError,
         cut::{self, Rule},
+        known::Known,
         probe::{self, Probe},
         segment::{self, Format, Segment},
         source::{Entries, Regular, now_ns},
@@ -14,30 +18,23 @@ use super::{
     buffer::{BATCH, Buffer, Buffers, PART},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Stop},
-    work::{Fill, Hashed, Job, Left, Part, Policy},
+    work::{Fill, Hashed, Job, Part, Policy, Task},
 };
 use crate::store::Transport;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use group::Group;
 use kale_protocol::{
     manifest::{Node, Shape, What},
     path::ArtifactPath,
 };
 use std::{io::Read, mem, ops::Range, sync::Arc};
 
-/// Most entries of one group of small files.
-const GROUP: usize = 1024;
-/// About the most bytes of paths and targets in one group.
-const GROUP_NAMES: usize = 256 << 10;
 /// Content up to this length is one chunk, and shares a frame with its neighbours.
 const SMALL: u64 = cut::MIN as u64;
 /// Samples that decide whether a segment is compressed.
 const SAMPLES: u64 = 64;
 /// What is read at a time where content is cut by what it is: little of it is then copied to the next buffer.
 const STEP: usize = 256 << 10;
-/// Small files from this length on are read by the workers, as long as there are fewer than [`OPEN_FILES`] of them open.
-const LEFT: usize = 4 << 10;
-/// A process may have 1024 files open on most systems.
-const OPEN_FILES: usize = 256;
 const STREAM_MODE: u16 = 0o644;
 
 /// What is to be fed.
@@ -49,7 +46,8 @@ pub(super) enum Input {
 /// Reads a source and sends it on.
 pub(super) struct Feeder<'t> {
     items: Sender<Item>,
-    jobs: Sender<Job>,
+    tasks: Sender<Task>,
+    known: &'t Known,
     buffers: Buffers,
     open_files: Arc<()>,
     compress: Compress,
@@ -64,26 +62,29 @@ pub(super) struct Feeder<'t> {
     sent: bool,
 }
 
-#[derive(Default)]
-struct Group {
-    entries: Vec<Entry>,
-    names: usize,
-    buffer: Option<Buffer>,
-    lengths: Vec<u32>,
-    filled: usize,
-    left: Vec<Left>,
-}
-
 impl<'t> Feeder<'t> {
     pub(super) fn new(
         items: Sender<Item>,
-        jobs: Sender<Job>,
+        tasks: Sender<Task>,
+        known: &'t Known,
         buffers: Buffers,
         options: &SaveOptions,
         adopter: Option<&'t dyn Transport>,
     ) -> Self {
         let (compress, group, open_files) = (options.compress, Group::default(), Arc::new(()));
-        Self { items, jobs, buffers, open_files, compress, adopter, settling: None, group, spare: None, sent: false }
+        Self {
+            items,
+            tasks,
+            known,
+            buffers,
+            open_files,
+            compress,
+            adopter,
+            settling: None,
+            group,
+            spare: None,
+            sent: false,
+        }
     }
 
     /// Feeds all of it. An assembler that takes no more is no error here: it has its own.
@@ -165,8 +166,12 @@ impl<'t> Feeder<'t> {
             segments.segments.iter().map(|segment| self.policy(&file, segment, typed)).collect();
         let policies = policies?;
         let file = Arc::new(file);
+        let same = self.same(&file, &meta.path, &segments.segments)?;
+        let whole = same.as_ref().is_some_and(|same| same.end == bytes);
         let adopt = match self.adopter {
-            Some(adopter) if policies.iter().all(|policy| *policy == Policy::Raw) => adopt::watch(adopter, &file)?,
+            Some(adopter) if !whole && policies.iter().all(|policy| *policy == Policy::Raw) => {
+                adopt::watch(adopter, &file)?
+            }
             _ => None,
         };
         let settled = adopt.is_some().then(|| {
@@ -174,12 +179,21 @@ impl<'t> Feeder<'t> {
             self.settling = Some(settling);
             settled
         });
+        // What is adopted has to be hashed as one.
+        let mut same = same.filter(|_| settled.is_none());
         self.begin(meta, sparse, adopt)?;
         for (segment, policy) in segments.segments.iter().zip(policies) {
+            let rest = match &mut same {
+                Some(same) => self.send_same(same, &file, *segment, policy)?,
+                None => *segment,
+            };
+            if rest.bytes() == 0 {
+                continue;
+            }
             if segment.rule == Rule::Fixed && !sparse {
-                self.parts(&file, *segment, policy, settled.is_none())?;
+                self.parts(&file, rest, policy, settled.is_none())?;
             } else {
-                self.cut(&mut Holed::new(&file), *segment, policy)?;
+                self.cut(&mut Holed::new(&file), rest, policy)?;
             }
         }
         self.send(Item::End { file: Some(file), settled })?;
@@ -193,7 +207,8 @@ impl<'t> Feeder<'t> {
         for at in (segment.start..segment.end).step_by(part) {
             let bytes = (segment.end - at).min(part as u64) as usize;
             let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
-            let buffer = self.buffer()?;
+            let mut buffer = self.buffer()?;
+            buffer.make_room(bytes);
             let batch =
                 self.job(buffer, Fill::Part(Part { file: Arc::clone(file), offset: at, wanted }), lengths, policy)?;
             self.send(Item::Batch(batch))?;
@@ -308,72 +323,9 @@ impl<'t> Feeder<'t> {
         Ok(probe)
     }
 
-    /// Adds a small file to the group; what is very small is read at once.
-    fn small(&mut self, meta: Meta, file: Regular, sparse: bool) -> Result<(), Stop> {
-        let place = self.place(file.bytes() as usize)?;
-        let empty = place.is_empty();
-        if place.len() >= LEFT && Arc::strong_count(&self.open_files) <= OPEN_FILES {
-            self.group.left.push(Left { file, place, _permit: Arc::clone(&self.open_files) });
-        } else {
-            if let Some(buffer) = &mut self.group.buffer {
-                file.read_exact(&mut buffer.bytes[place], 0)?;
-            }
-            file.check_unchanged()?;
-        }
-        self.member(meta, sparse, empty)
-    }
-
-    /// Adds content that is at hand to the group.
-    fn short(&mut self, meta: Meta, content: &[u8], sparse: bool) -> Result<(), Stop> {
-        let place = self.place(content.len())?;
-        if let Some(buffer) = &mut self.group.buffer {
-            buffer.bytes[place].copy_from_slice(content);
-        }
-        self.member(meta, sparse, content.is_empty())
-    }
-
-    /// Where the next member of the group goes in its buffer; empty content takes no buffer.
-    fn place(&mut self, bytes: usize) -> Result<Range<usize>, Stop> {
-        if self.group.filled + bytes > BATCH {
-            self.send_group(false)?;
-        }
-        if bytes > 0 {
-            if self.group.buffer.is_none() {
-                self.group.buffer = Some(self.buffer()?);
-            }
-            self.group.lengths.push(bytes as u32);
-        }
-        let start = self.group.filled;
-        self.group.filled += bytes;
-        Ok(start..self.group.filled)
-    }
-
-    fn member(&mut self, meta: Meta, sparse: bool, empty: bool) -> Result<(), Stop> {
-        let names = meta.path.as_bytes().len();
-        let Meta { path, mode, modified_ns } = meta;
-        self.entry(Entry::File { path, mode, modified_ns, sparse, empty }, names)
-    }
-
-    fn entry(&mut self, entry: Entry, names: usize) -> Result<(), Stop> {
-        self.group.entries.push(entry);
-        self.group.names += names;
-        let full = self.group.entries.len() >= GROUP || self.group.names >= GROUP_NAMES;
-        if full { self.send_group(false) } else { Ok(()) }
-    }
-
-    fn send_group(&mut self, only: bool) -> Result<(), Stop> {
-        let Group { entries, buffer, lengths, left, .. } = mem::take(&mut self.group);
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let policy = Policy::blind(self.compress);
-        let batch = buffer.map(|buffer| self.job(buffer, Fill::Files(left), lengths, policy)).transpose()?;
-        self.send(Item::Group { entries, batch, only })
-    }
-
     fn job(&self, buffer: Buffer, fill: Fill, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
         let (done, batch) = bounded(1);
-        self.jobs.send(Job { buffer, fill, lengths, policy, done }).map_err(|_| Stop::Gone)?;
+        self.tasks.send(Task::Batch(Box::new(Job { buffer, fill, lengths, policy, done }))).map_err(|_| Stop::Gone)?;
         Ok(batch)
     }
 

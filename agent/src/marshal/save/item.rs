@@ -1,16 +1,16 @@
 //! What travels from the reader thread to the assembler.
 
 use super::{
-    super::{MarshalError, segment::Format, source::Regular},
+    super::{MarshalError, known::Guide, segment::Format, source::Regular},
     adopt::Adoptable,
-    work::Hashed,
+    work::{Hashed, Policy},
 };
 use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{
     manifest::{Node, Shape},
     path::ArtifactPath,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// What the assembler gets, in path order.
 pub(super) enum Item {
@@ -27,6 +27,8 @@ pub(super) enum Item {
     Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
     /// Its next chunks.
     Batch(Receiver<Hashed>),
+    /// Its next chunks, which are known: the same as in an earlier artifact.
+    Same(Same),
     /// Its next chunks, of zeros, from a hole.
     Hole { count: u64, chunk_bytes: u32 },
     /// It ends; a file that the workers have read has to be the one that it was. Where the store may take it, whoever
@@ -34,6 +36,16 @@ pub(super) enum Item {
     End { file: Option<Arc<Regular>>, settled: Option<Sender<()>> },
     /// All was read.
     Done { shape: Shape, format: Option<Format> },
+}
+
+/// Chunks of a file that were compared with an earlier artifact's.
+pub(super) struct Same {
+    pub(super) file: Arc<Regular>,
+    pub(super) guide: Guide,
+    pub(super) chunks: Range<usize>,
+    /// Where the first of them starts.
+    pub(super) offset: u64,
+    pub(super) policy: Policy,
 }
 
 /// One entry of a group.

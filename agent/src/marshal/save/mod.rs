@@ -2,7 +2,7 @@
 //!
 //! One thread walks and cuts ([`feed`]), some read, hash and compress ([`work`]), the caller's puts the results in order,
 //! deduplicates and writes ([`assemble`]). Between them lie bounded channels, and content travels in a fixed set of
-//! buffers of 4 MiB: two for each worker and two more. So memory does not depend on the size or number of files:
+//! buffers of 2 to 4 MiB: two for each worker and two more. So memory does not depend on the size or number of files:
 //! about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
 //! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
 //! the number of threads either.
@@ -10,6 +10,7 @@
 mod adopt;
 mod assemble;
 mod buffer;
+mod compare;
 mod content;
 mod feed;
 mod item;
@@ -117,13 +118,13 @@ pub fn save(
     };
     let workers = options.threads.get();
     let (items, ordered) = bounded(ITEMS);
-    let (jobs, queue) = bounded(workers);
+    let (tasks, queue) = bounded(workers);
     let buffers = Buffers::new(2 * workers + 2);
     let (assembler, assembled) = thread::scope(|scope| {
         // Made in here: when it is dropped, by a panic, too, nothing waits for it any more.
         let mut assembler = Assembler::new(transport, known, buffers.clone(), monitor);
-        let reader =
-            scope.spawn(move || Feeder::new(items, jobs, buffers, options, own.then_some(transport)).feed(input));
+        let reader = scope
+            .spawn(move || Feeder::new(items, tasks, known, buffers, options, own.then_some(transport)).feed(input));
         let work = || {
             let queue = queue.clone();
             scope.spawn(move || work::work(&queue, known))

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod failures;
+mod guided;
 mod trees;
 
 use super::{Compress, SaveOptions, Saved, save};

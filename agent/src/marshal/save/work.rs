@@ -8,19 +8,16 @@ use super::{
         probe::Probe,
         segment::{self, Segment},
         source::Regular,
+        zeros::{is_zeros, zeros_digest},
     },
     Compress, LEVEL,
-    buffer::Buffer,
+    buffer::{BATCH, Buffer},
+    compare::Comparison,
     no_compression,
 };
 use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{chunk::Chunk, digest::Digest};
-use std::{
-    collections::HashSet,
-    mem,
-    ops::Range,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::HashSet, mem, ops::Range, sync::Arc};
 
 /// A compressed frame must save so much to be worth decoding.
 pub(super) const AUTO_PERCENT: u64 = 90;
@@ -66,6 +63,12 @@ impl Policy {
             Self::Raw => Self::Raw,
         })
     }
+}
+
+/// What a worker is asked to do.
+pub(super) enum Task {
+    Batch(Box<Job>),
+    Compare(Comparison),
 }
 
 /// Chunks that lie one behind the other in a buffer, once it is filled.
@@ -180,31 +183,40 @@ impl Hashed {
     }
 }
 
-/// Takes jobs until there are no more.
-pub(super) fn work(jobs: &Receiver<Job>, known: &Known) -> Result<(), MarshalError> {
+/// Takes tasks until there are no more.
+pub(super) fn work(tasks: &Receiver<Task>, known: &Known) -> Result<(), MarshalError> {
     let mut packer = Packer::default();
     let mut reader = PartReader::default();
-    for Job { mut buffer, mut fill, mut lengths, mut policy, done } in jobs {
-        fill.begin(&mut buffer)?;
-        if let Fill::Whole(file, compress) = &fill {
-            (lengths, policy) = whole(file, *compress, &mut buffer)?;
+    for task in tasks {
+        match task {
+            Task::Batch(job) => batch(*job, known, &mut packer, &mut reader)?,
+            Task::Compare(comparison) => comparison.compare(reader.aside(cut::MAX))?,
         }
-        let mut chunks = Vec::with_capacity(lengths.len());
-        let mut start = 0;
-        for bytes in lengths {
-            let place = start..start + bytes as usize;
-            chunks.push(match &fill {
-                Fill::Part(part) => reader.chunk(part, &mut buffer, place, known, policy)?,
-                Fill::Full | Fill::Files(_) | Fill::Whole(..) => HashedChunk::of(&buffer.bytes[place], start),
-            });
-            start += bytes as usize;
-        }
-        let part = if let Fill::Part(part) = fill { Some(part) } else { None };
-        let members = new_members(&chunks, |digest| known.place(digest).is_some());
-        let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
-        // Nobody waits for it when the save has failed elsewhere.
-        drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
     }
+    Ok(())
+}
+
+fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) -> Result<(), MarshalError> {
+    let Job { mut buffer, mut fill, mut lengths, mut policy, done } = job;
+    fill.begin(&mut buffer)?;
+    if let Fill::Whole(file, compress) = &fill {
+        (lengths, policy) = whole(file, *compress, &mut buffer)?;
+    }
+    let mut chunks = Vec::with_capacity(lengths.len());
+    let mut start = 0;
+    for bytes in lengths {
+        let place = start..start + bytes as usize;
+        chunks.push(match &fill {
+            Fill::Part(part) => reader.chunk(part, &mut buffer, place, known, policy)?,
+            Fill::Full | Fill::Files(_) | Fill::Whole(..) => HashedChunk::of(&buffer.bytes[place], start),
+        });
+        start += bytes as usize;
+    }
+    let part = if let Fill::Part(part) = fill { Some(part) } else { None };
+    let members = new_members(&chunks, |digest| known.place(digest).is_some());
+    let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
+    // Nobody waits for it when the save has failed elsewhere.
+    drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
     Ok(())
 }
 
@@ -242,6 +254,12 @@ struct PartReader {
 }
 
 impl PartReader {
+    /// Room for content that nobody wants.
+    fn aside(&mut self, bytes: usize) -> &mut [u8] {
+        self.scratch.resize(cut::MAX.max(bytes), 0);
+        &mut self.scratch[..bytes]
+    }
+
     fn chunk(
         &mut self,
         part: &Part,
@@ -258,15 +276,15 @@ impl PartReader {
             self.was_known = known.place(&hashed.chunk.digest).is_some();
             return Ok(hashed);
         }
-        self.scratch.resize(cut::MAX.max(place.len()), 0);
-        let content = &mut self.scratch[..place.len()];
+        let content = self.aside(place.len());
         part.file.read_exact(content, offset)?;
         let mut hashed = HashedChunk::of(content, start);
-        self.was_known = hashed.zeros || known.place(&hashed.chunk.digest).is_some();
-        hashed.held = part.wanted && !self.was_known;
+        let is_known = hashed.zeros || known.place(&hashed.chunk.digest).is_some();
+        hashed.held = part.wanted && !is_known;
         if hashed.held {
             buffer.bytes[place].copy_from_slice(content);
         }
+        self.was_known = is_known;
         Ok(hashed)
     }
 }
@@ -309,7 +327,8 @@ impl Packer {
             other => &mut other.insert((level, zstd::bulk::Compressor::new(level).map_err(no_compression)?)).1,
         };
         buffer.packed.clear();
-        buffer.packed.reserve(zstd::zstd_safe::compress_bound(content.len()));
+        // The most that is ever needed, at once: what grows leaves what it grew out of behind.
+        buffer.packed.reserve(zstd::zstd_safe::compress_bound(content.len().max(BATCH)));
         let stored = context.compress_to_buffer(content, &mut buffer.packed).map_err(no_compression)?;
         let worth = (stored as u64) < content.len() as u64 * percent / 100;
         Ok(worth.then_some(Packed { members }))
@@ -329,20 +348,7 @@ fn gather<'b>(gathered: &'b mut Vec<u8>, bytes: &'b [u8], chunks: &[HashedChunk]
         return &bytes[chunks[*first].start..end(&chunks[*last])];
     }
     gathered.clear();
+    gathered.reserve(BATCH);
     members.iter().for_each(|index| gathered.extend_from_slice(&bytes[chunks[*index].start..end(&chunks[*index])]));
     gathered
-}
-
-/// Stops at the first other byte, so that it costs nothing on most content.
-fn is_zeros(content: &[u8]) -> bool {
-    let (words, rest) = content.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
-}
-
-/// The digest of a chunk of zeros; the longest one's is at hand, since a hole has thousands of them.
-pub(super) fn zeros_digest(bytes: u32) -> Digest {
-    const LONGEST: usize = cut::MAX;
-    static ZEROS: [u8; LONGEST] = [0; LONGEST];
-    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(&ZEROS));
-    if bytes as usize == LONGEST { *DIGEST } else { Digest::of(&ZEROS[..bytes as usize]) }
 }

@@ -87,10 +87,11 @@ def save(name: str, obj: Any, *, format: Optional[str] = None) -> Saved:
 def load(name: str) -> Any:
     """Loads an artifact: the name of a declared input, or a reference such as ``prep:table``.
 
-    What ``save`` stored comes back as it was. Of what was stored as a file, ``npy`` becomes an array, ``parquet``,
-    ``arrow``, ``csv`` and ``tsv`` a pandas DataFrame, ``json`` an object and ``text`` a string, where the library
-    that this needs is there; all else, folders too, is a ``pathlib.Path``. Of several producers (``train[*]:model``)
-    comes a list in the order of their shards. Runs the code in pickles that ``save`` stored: see the module.
+    What ``save`` stored comes back as it was. Of what was stored as a file, ``npy`` becomes an array, ``safetensors``
+    a dict of arrays, ``parquet``, ``arrow``, ``csv`` and ``tsv`` a pandas DataFrame, ``json`` an object and ``text`` a
+    string, where the library that this needs is there; all else, folders too, is a ``pathlib.Path``. Of several
+    producers (``train[*]:model``) comes a list in the order of their shards. Runs the code in pickles that ``save``
+    stored: see the module.
 
     Arrays can be written to, and writing to them changes nothing that is stored. What lies as it is in a store on a
     mounted file system is not copied: it is mapped at once and verified while the step goes on, and a step whose input

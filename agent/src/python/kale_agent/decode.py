@@ -11,9 +11,9 @@ import pathlib
 import pickle
 from typing import Any, BinaryIO, Callable, Dict, Optional
 
-from .encode import TENSORS
 from .errors import DAMAGED, USAGE, KaleError
 from .memory import map_path
+from .tensors import numpy_tensors, torch_tensors
 
 # Below this, reading a file is cheaper than mapping it.
 _MAP_FROM_BYTES = 64 << 10
@@ -168,20 +168,7 @@ def _own_columns(frame: Any) -> Any:
 
 
 def _decode_safetensors(name: str, content: Content, kind: str) -> Any:
-    import torch
-
-    view = content.memory()
-    start = 8 + int.from_bytes(view[:8], "little")
-    header = json.loads(bytes(view[8:start]).decode("utf-8"))
-    words = {word: getattr(torch, dtype) for dtype, word in TENSORS.items() if hasattr(torch, dtype)}
-    tensors = {}
-    for key, told in header.items():
-        if key == "__metadata__":
-            continue
-        first, end = told["data_offsets"]
-        dtype, count = words[told["dtype"]], math.prod(told["shape"])
-        flat = torch.frombuffer(view, dtype=dtype, count=count, offset=start + first) if end > first else None
-        tensors[key] = torch.empty(told["shape"], dtype=dtype) if flat is None else flat.reshape(told["shape"])
+    tensors = torch_tensors(content.memory())
     return tensors["tensor"] if kind == "torch.Tensor" else tensors
 
 
@@ -263,6 +250,8 @@ def _decode_file(name: str, content: Content, format: Optional[str]) -> Any:
     try:
         if word in ("npy", "json", "text"):
             return _DECODERS[word](name, content, "")
+        if word == "safetensors":
+            return numpy_tensors(name, content.memory())
         if word in ("parquet", "arrow", "csv", "tsv"):
             import pandas as pd
 
@@ -273,7 +262,7 @@ def _decode_file(name: str, content: Content, format: Optional[str]) -> Any:
             return pd.read_csv(path, sep="\t" if word == "tsv" else ",")
     except ImportError:
         pass  # The file itself is of use without the library.
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise KaleError(
             DAMAGED, f"cannot load {name} from {content} as {word}: {error}; load_path gives the file itself"
         ) from error

@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .errors import OUTPUT, KaleError, is_utf8, type_name
 from .memory import Parts, write_all
+from .tables import encode_arrow
+from .tensors import TYPES
 
 # Buffers start at multiples of a page, so that they can be mapped; smaller ones stay in the pickle.
 _PAGE = 4096
@@ -49,127 +51,6 @@ def _write_npy(np: Any, parts: Parts, obj: Any) -> None:
     np.lib.format.write_array(file, obj, allow_pickle=False)
 
 
-def _encode_arrow(name: str, obj: Any, parts: Parts) -> Optional[str]:
-    pd, pl, pa = sys.modules.get("pandas"), sys.modules.get("polars"), sys.modules.get("pyarrow")
-    if pd is not None and type(obj) in (getattr(pd, "DataFrame", None), getattr(pd, "Series", None)):
-        return _encode_pandas(obj, parts)
-    if pl is not None and type(obj) in (getattr(pl, "DataFrame", None), getattr(pl, "Series", None)):
-        return _encode_polars(pl, obj, parts)
-    if pa is not None and type(obj) in (getattr(pa, "Table", None), getattr(pa, "RecordBatch", None)):
-        return _write_arrow(obj, parts) and f"arrow/pyarrow.{type(obj).__name__}"
-    return None
-
-
-def _write_arrow(table: Any, parts: Parts) -> bool:
-    import pyarrow as pa
-    import pyarrow.ipc
-
-    if isinstance(table, pa.Table):
-        table = table.unify_dictionaries()
-    parts.expect(table.nbytes + _PAGE)
-    try:
-        with pa.ipc.new_file(parts.add(""), table.schema) as writer:
-            writer.write(table)
-    except (pa.ArrowException, TypeError, ValueError):
-        return False
-    return True
-
-
-def _encode_polars(pl: Any, obj: Any, parts: Parts) -> Optional[str]:
-    frame = obj.to_frame() if type(obj) is pl.Series else obj
-    try:
-        with io.BytesIO() as empty:
-            frame.clear().write_ipc(empty, compression="uncompressed")
-            empty.seek(0)
-            if pl.read_ipc(empty).schema != frame.schema:
-                return None
-        parts.expect(frame.estimated_size() + _PAGE)
-        frame.write_ipc(parts.add(""), compression="uncompressed")
-    except Exception:  # Polars has many kinds of errors for what the format cannot hold.
-        return None
-    return f"arrow/polars.{type(obj).__name__}"
-
-
-def _encode_pandas(obj: Any, parts: Parts) -> Optional[str]:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        return None
-    pd = sys.modules["pandas"]
-    series = type(obj) is pd.Series
-    if obj.attrs or not obj.flags.allows_duplicate_labels:
-        return None
-    if series and not (obj.name is None or type(obj.name) is str):
-        return None
-    frame = obj.to_frame(name="values") if series else obj
-    # Without rows an Arrow file drops categories, without columns the index; names of mixed types become text.
-    if not frame.size or len(set(map(type, frame.columns))) > 1 or not _arrow_keeps_index(pd, frame.index):
-        return None
-    columns = [frame.iloc[:, place] for place in range(len(frame.columns))]
-    if not all(_arrow_keeps_column(pd, column) for column in columns):
-        return None
-    try:
-        table = pa.Table.from_pandas(frame)
-        empty = table.slice(0, 0).to_pandas()
-    except Exception:  # Whatever the conversion stumbles over, a pickle holds it.
-        return None
-    if any(isinstance(field.type, pa.BaseExtensionType) for field in table.schema):
-        return None
-    same = (
-        list(empty.dtypes) == list(frame.dtypes)
-        and type(empty.columns) is type(frame.columns)
-        and empty.columns.equals(frame.columns)
-        and list(map(type, empty.columns)) == list(map(type, frame.columns))
-        and empty.columns.dtype == frame.columns.dtype
-        and list(empty.columns.names) == list(frame.columns.names)
-        and _same_index_kind(pd, empty.index, frame.index)
-    )
-    if not same:
-        return None
-    if series:
-        table = table.replace_schema_metadata({**table.schema.metadata, b"kale.series": json.dumps(obj.name).encode()})
-    return _write_arrow(table, parts) and f"arrow/pandas.{type(obj).__name__}" or None
-
-
-def _arrow_keeps_column(pd: Any, column: Any) -> bool:
-    # In a column of objects anything may hide; only text without gaps is known to come back.
-    return column.dtype != object or pd.api.types.infer_dtype(column, skipna=False) == "string"
-
-
-def _arrow_keeps_index(pd: Any, index: Any) -> bool:
-    if isinstance(index, pd.MultiIndex):
-        return all(_arrow_keeps_column(pd, index.get_level_values(level)) for level in range(index.nlevels))
-    return getattr(index, "freq", None) is None and _arrow_keeps_column(pd, index)
-
-
-def _same_index_kind(pd: Any, one: Any, other: Any) -> bool:
-    if type(other) is pd.RangeIndex:
-        return True  # Kept in the schema as numbers, which a slice without rows drops.
-    if type(one) is not type(other) or list(one.names) != list(other.names):
-        return False
-    dtypes = [list(index.dtypes) if isinstance(index, pd.MultiIndex) else [index.dtype] for index in (one, other)]
-    return dtypes[0] == dtypes[1]
-
-
-TENSORS = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "BOOL",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-}
-
-
 def _encode_safetensors(name: str, obj: Any, parts: Parts) -> Optional[str]:
     torch = sys.modules.get("torch")
     if torch is None or type(obj) not in (torch.Tensor, dict):
@@ -185,7 +66,7 @@ def _encode_safetensors(name: str, obj: Any, parts: Parts) -> Optional[str]:
             and tensor.layout is torch.strided
             and not tensor.requires_grad
             and not tensor.is_quantized
-            and str(tensor.dtype)[len("torch.") :] in TENSORS
+            and str(tensor.dtype)[len("torch.") :] in TYPES
             for key, tensor in tensors.items()
         )
     ):
@@ -201,7 +82,7 @@ def _encode_safetensors(name: str, obj: Any, parts: Parts) -> Optional[str]:
     for key in order:
         tensor = tensors[key]
         start, end = end, end + tensor.numel() * tensor.element_size()
-        word = TENSORS[str(tensor.dtype)[len("torch.") :]]
+        word = TYPES[str(tensor.dtype)[len("torch.") :]]
         header[key] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode("ascii")
     text += b" " * (-len(text) % 8)
@@ -330,7 +211,7 @@ def _inside(obj: Any) -> Iterator[Tuple[str, Any]]:
 
 ENCODERS: Dict[str, Callable[[str, Any, Parts], Optional[str]]] = {
     "npy": _encode_npy,
-    "arrow": _encode_arrow,
+    "arrow": encode_arrow,
     "safetensors": _encode_safetensors,
     "bytes": _encode_bytes,
     "text": _encode_text,

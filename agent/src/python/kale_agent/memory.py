@@ -176,7 +176,7 @@ class MemoryFile(io.RawIOBase):
 
     def _copy(self, views: List[memoryview], total: int) -> None:
         room = _DESCRIPTORS - self._parts.descriptors()
-        stripes = max(1, min(_STRIPES, _processors(), room)) if total >= _STRIPES_FROM_BYTES else 1
+        stripes = max(1, min(_STRIPES, processors(), room)) if total >= _STRIPES_FROM_BYTES else 1
         shares = _shares(views, -(-total // stripes)) if stripes > 1 else [views]
         targets = [self._files[-1], *(_memory_file() for _ in shares[1:])]
         self._files += targets[1:]
@@ -255,7 +255,8 @@ def _all(parts: Parts) -> int:
     return sum(file.length for file in parts.files.values())
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many threads may run at a time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

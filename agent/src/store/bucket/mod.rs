@@ -70,8 +70,10 @@ impl Bucket {
     /// The same for a new store: proves first that the bucket can hold one, unless one is there.
     pub fn create(place: Place, variables: &Variables) -> Result<Self, StoreError> {
         let bucket = Self::open(place, variables)?;
-        if bucket.stat(&kale_protocol::layout::marker())?.is_none() {
-            probe::probe(&bucket.medium)?;
+        // Read, not looked at: an answer to a look has no body, and so no reason for a refusal.
+        match bucket.read(&kale_protocol::layout::marker(), u64::MAX) {
+            Err(StoreError::NotFound { .. }) => probe::probe(&bucket.medium)?,
+            there => drop(there?),
         }
         Ok(bucket)
     }

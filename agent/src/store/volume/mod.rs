@@ -11,10 +11,11 @@ mod root;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod write_behind;
 mod writer;
 
-use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport, location};
+use super::{Adoption, Created, Entry, ObjectWriter, Stat, StoreError, Transport, Watch, location};
 pub use root::Sync;
 
 use files::Files;
@@ -215,6 +216,10 @@ impl Transport for Volume {
 
     fn adopt(&self, file: &File, path: &Path) -> Result<Option<Box<dyn Adoption>>, StoreError> {
         adopt::watch(&self.root, file, path)
+    }
+
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        watch::begin(&self.root).map(|watch| Box::new(watch) as Box<dyn Watch>)
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, StoreError> {

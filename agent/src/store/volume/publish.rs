@@ -273,12 +273,12 @@ pub(super) fn replace(root: &Root, target: &Path, object: &[u8]) -> Result<(), S
 /// Creates folders from the root down, each durable before the next is made in it.
 fn folders(root: &Root, folder: &Path) -> Result<(), StoreError> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|at| *at != &**root && !at.is_dir()).collect();
-    for path in missing.into_iter().rev() {
+    for path in missing.iter().rev() {
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(failed("create", path))?,
         }
-        root.sync_folder(path)?;
     }
-    Ok(())
+    // Once all are there: what makes the first name durable makes most of the others, and their syncs cost little.
+    missing.iter().rev().try_for_each(|path| root.sync_folder(path))
 }
