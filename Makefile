@@ -59,6 +59,7 @@ $(BENCH_VENV)/.installed: tests/bench/requirements.txt
 	@touch $@
 
 bench: build $(BENCH_VENV)/.installed ## Measure beside cp and other programs; SCALE, ROUNDS, WORKLOADS, PEERS, INSTALL, PUBLISH.
+	cargo build $(CARGO_FLAGS) -p kale-tests --bin least
 	PYTHONPATH=tests $(BENCH_VENV)/bin/python -m bench --agent $(BINARY) --scale $(SCALE) --rounds $(ROUNDS) \
 	  --workloads '$(WORKLOADS)' --peers '$(PEERS)' $(if $(INSTALL),--install) $(if $(PUBLISH),--publish)
 

@@ -33,9 +33,10 @@ class Round:
         source = self.workload.source
         self.save("save", source, "v1")
         self.restore(source, "v1")
+        if self.peer.keeps_versions or self.peer.saves_again:
+            self.save("again", source, "again")
         if not self.peer.keeps_versions:
             return
-        self.save("again", source, "again")
         for number, (version, path) in enumerate(self.workload.versions.items()):
             if number > 0:
                 self.peer.rebase(source, f"base{version}")

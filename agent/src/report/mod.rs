@@ -42,6 +42,24 @@ impl Monitor for Silent {
     fn warn(&self, _message: &str) {}
 }
 
+/// One of several things that go on at once in a phase that has begun: it tells of bytes and warnings only.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'m>(pub &'m dyn Monitor);
+
+impl Monitor for Part<'_> {
+    fn begin(&self, _phase: Phase, _what: &str, _total_bytes: Option<u64>) {}
+
+    fn advance(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+
+    fn end(&self) {}
+
+    fn warn(&self, message: &str) {
+        self.0.warn(message);
+    }
+}
+
 /// An error and its sources in one line: what failed, and why.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

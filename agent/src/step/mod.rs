@@ -33,7 +33,7 @@ pub use settings::StepSettings;
 use crate::report::{Monitor, Phase};
 use commit::Published;
 use dir::StepDir;
-use gate::{Gate, Unverified};
+use gate::Gate;
 use inputs::ReadyInput;
 use kale_protocol::{log::Log, record::Exit};
 use plan::Work;
@@ -172,14 +172,13 @@ fn finish(
 
 /// Restores all inputs; what could be cloned is verified from then on.
 async fn restore_all(inputs: &[ReadyInput], session: &Arc<Session>, dir: &Arc<StepDir>) -> Result<(), StepError> {
-    for input in inputs {
-        let (at, one) = (Arc::clone(session), input.clone());
-        let path = env::input_path(input, dir);
-        let restore = move || restore::unverified_input(at.store(), &one, &path, &at.work, &at.monitor);
-        for manifest in blocking(restore).await?? {
-            let what = format!("input {}", input.name);
-            Gate::add(session, Unverified { what, manifest, inside: input.inside.clone() });
-        }
+    if inputs.is_empty() {
+        return Ok(());
+    }
+    let (at, place, inputs) = (Arc::clone(session), Arc::clone(dir), inputs.to_vec());
+    let restore = move || restore::all(&inputs, at.store(), &place, &at.work, at.monitor.as_ref());
+    for unverified in blocking(restore).await?? {
+        Gate::add(session, unverified);
     }
     Ok(())
 }

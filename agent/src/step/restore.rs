@@ -1,11 +1,11 @@
 //! Restoring inputs: published into place by rename, nothing overwritten, and everything verified, if not before the
 //! command starts then beside it ([`super::gate`]).
 
-use super::{StepError, inputs::ReadyInput, plan::Work};
+use super::{StepError, dir::StepDir, env, gate::Unverified, inputs::ReadyInput, plan::Work};
 use crate::{
     fanin,
-    marshal::{self, RestoreOptions, Verify},
-    report::Monitor,
+    marshal::{self, RestoreOptions, Verify, side_by_side},
+    report::{Monitor, Part, Phase},
     store::Store,
 };
 use kale_protocol::digest::Digest;
@@ -19,18 +19,41 @@ pub(super) fn input(
     work: &Work,
     monitor: &Arc<dyn Monitor>,
 ) -> Result<(), StepError> {
-    restored(store, input, path, work, Verify::Now, monitor).map(drop)
+    restored(store, input, path, work, Verify::Now, monitor.as_ref()).map(drop)
 }
 
-/// Restores one input to a path that must not exist, and tells which manifests of it are still to be verified.
-pub(super) fn unverified_input(
+/// Restores all inputs to their paths, which must not exist, and tells what of them is still to be verified.
+///
+/// Two are under way at once; those that are fan-ins come after the others, for each of them restores two of its own.
+pub(super) fn all(
+    inputs: &[ReadyInput],
     store: &Store,
-    input: &ReadyInput,
-    path: &Path,
+    dir: &StepDir,
     work: &Work,
-    monitor: &Arc<dyn Monitor>,
-) -> Result<Vec<Digest>, StepError> {
-    restored(store, input, path, work, Verify::Later, monitor)
+    monitor: &dyn Monitor,
+) -> Result<Vec<Unverified>, StepError> {
+    let whole = inputs.iter().all(|input| input.inside.is_root());
+    let sources = || inputs.iter().flat_map(|input| &input.sources);
+    let total = whole.then(|| sources().map(|(source, ..)| source.totals.raw_bytes).sum());
+    let part = Part(monitor);
+    let one = |input: &&ReadyInput| {
+        let manifests = restored(store, input, &env::input_path(input, dir), work, Verify::Later, &part)?;
+        let what = format!("input {}", input.name);
+        let inside = &input.inside;
+        let unverified =
+            manifests.into_iter().map(|manifest| Unverified { what: what.clone(), manifest, inside: inside.clone() });
+        Ok::<_, StepError>(unverified.collect::<Vec<_>>())
+    };
+    let (fan_ins, singles): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.fan_in);
+    monitor.begin(Phase::Restore, "inputs", total);
+    let unverified = side_by_side(&singles, one).and_then(|mut unverified| {
+        for input in &fan_ins {
+            unverified.push(one(input)?);
+        }
+        Ok(unverified)
+    });
+    monitor.end();
+    Ok(unverified?.concat())
 }
 
 fn restored(
@@ -39,10 +62,9 @@ fn restored(
     path: &Path,
     work: &Work,
     verify: Verify,
-    monitor: &Arc<dyn Monitor>,
+    monitor: &dyn Monitor,
 ) -> Result<Vec<Digest>, StepError> {
     let options = RestoreOptions { threads: work.threads.get(), verify };
-    let monitor = monitor.as_ref();
     let manifests = input.sources.iter().map(|(source, ..)| source.manifest);
     let unverified = if input.fan_in {
         fanin::collect(store, &input.sources, &input.inside, path, &options, monitor)

@@ -10,12 +10,14 @@ from .kale_agent import (
     KaleAgentStep,
     KaleAgentUnsynced,
 )
+from .least import Least, LeastCompressed, LeastUnsynced
 from .metaflow import Metaflow
 from .plain import Cp, CpB3sum
 from .tar import TarZstd
 
 PEERS = (
     *(Cp, CpB3sum),
+    *(Least, LeastCompressed, LeastUnsynced),
     *(KaleAgent, KaleAgentRaw, KaleAgentUnsynced, KaleAgentRawUnsynced, KaleAgentStep, KaleAgentClones),
     *(TarZstd, Restic, Borg, Metaflow),
     *(KaleAgentBucket, S5cmd, Rclone),

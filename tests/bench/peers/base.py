@@ -17,6 +17,8 @@ class Peer:
     needs = ()
     # Whether a second version in the same store can be cheaper than the first.
     keeps_versions = True
+    # Whether the same is saved once more even so.
+    saves_again = False
     # Whether its commands delete as many files as they handle, which slows down what comes next.
     deletes = False
 

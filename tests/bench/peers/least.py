@@ -1,0 +1,38 @@
+"""The least work: read, hash, write, and nothing else. What it takes, nobody who stores the same can go below."""
+
+from ..measure import Command
+from .base import Peer
+
+
+class Least(Peer):
+    name = "least"
+    options = ()
+    keeps_versions = False
+    saves_again = True
+
+    @property
+    def program(self):
+        return self.setting.agent.with_name("least")
+
+    def absent(self):
+        return None if self.program.exists() else "it was not built: make bench does"
+
+    def save(self, source, tag):
+        if tag == "again":
+            return Command([self.program, "again", source, self.store / "v1"])
+        return Command([self.program, "save", *self.options, source, self.store / tag])
+
+    def restore(self, source, tag, target):
+        return Command([self.program, "load", self.store / tag, target / source.name])
+
+
+class LeastCompressed(Least):
+    name = "least compressed"
+    options = ("--zstd",)
+    saves_again = False
+
+
+class LeastUnsynced(Least):
+    name = "least unsynced"
+    options = ("--no-sync",)
+    saves_again = False

@@ -1,0 +1,33 @@
+//! The least that a store can do: read, hash, perhaps compress, write; on all cores, with nothing around it.
+//!
+//! It is measured beside kale-agent: what it takes is out of reach for whoever stores the same bytes by the same digest
+//! on the same machine. It is no store: no manifest, no dedup, no order of publication, no checks of what it reads.
+//!
+//!     least save [--zstd] [--no-sync] SOURCE PACK      least again SOURCE PACK      least load PACK TARGET
+
+mod pack;
+mod work;
+
+use std::{env, io, path::Path, process::ExitCode};
+
+fn run(words: &[String]) -> io::Result<()> {
+    let has = |flag: &str| words.iter().any(|word| word == flag);
+    let rest: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+    match rest[..] {
+        ["save", source, pack] => work::save(Path::new(source), Path::new(pack), has("--zstd"), !has("--no-sync")),
+        ["again", source, pack] => work::again(Path::new(source), Path::new(pack)),
+        ["load", pack, target] => work::load(Path::new(pack), Path::new(target)),
+        _ => Err(io::Error::other("least save|again|load …: see its source")),
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("least: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
