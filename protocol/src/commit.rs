@@ -9,7 +9,7 @@ use crate::{
     manifest::{Shape, Totals},
     name::Name,
     object::Object,
-    record::FanOut,
+    record::{FanOut, OutputRecord},
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,19 @@ pub struct Output {
     pub format: Option<String>,
     /// Its size.
     pub totals: Totals,
+}
+
+impl From<&OutputRecord> for Output {
+    fn from(stored: &OutputRecord) -> Self {
+        Self {
+            name: stored.name.clone(),
+            manifest: stored.manifest,
+            digest: stored.digest,
+            shape: stored.shape,
+            format: stored.format.clone(),
+            totals: stored.totals,
+        }
+    }
 }
 
 impl Commit {

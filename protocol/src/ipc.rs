@@ -34,6 +34,23 @@ pub enum Request {
         /// How many shards it has.
         count: u32,
     },
+    /// Says how a step goes on that is held after a failure.
+    Resume {
+        /// How.
+        how: Resume,
+    },
+}
+
+/// How a step goes on that was held after its command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resume {
+    /// The command is tried again, as another attempt.
+    Retry,
+    /// As if the command had done well: its outputs are stored and committed.
+    Continue,
+    /// It fails, as it would have.
+    Abort,
 }
 
 /// A request together with the version it is written in.

@@ -222,29 +222,6 @@ fn the_command_leads_its_own_group() {
 }
 
 #[test]
-fn a_terminal_is_the_commands_while_it_runs() {
-    let script = "
-import os, pty, sys
-pid, fd = pty.fork()
-ask = 'import os; print(os.tcgetpgrp(0) == os.getpgrp())'
-if pid == 0:
-    run = [sys.argv[1], 'run', '--', sys.executable, '-c', ask]
-    os.waitpid(os.posix_spawn(run[0], run, os.environ), 0)
-    exec(ask)
-    os._exit(0)
-said = b''
-try:
-    while part := os.read(fd, 1000):
-        said += part
-except OSError:
-    pass
-print(said.decode().split())
-";
-    let (status, said) = finish(Command::new("python3").args(["-c", script]).arg(kale_agent()));
-    assert_eq!((status, said), (0, vec!["['True', 'True']".into()]));
-}
-
-#[test]
 fn killing_the_agent_leaves_nothing_running() {
     let mut running = Running::start(&mut agent(&["sh", "-c", "echo $$; exec sleep 60"]));
     running.line();

@@ -2,6 +2,7 @@
 
 use crate::{
     marshal::Compress,
+    step::policy::AcceptedCodes,
     step::settings::{Dedup, FanOutSetting, InputSetting},
     store::Sync,
 };
@@ -35,6 +36,8 @@ pub(super) enum Command {
     Load(LoadArgs),
     /// Within a step: say how many shards a step downstream has.
     FanOut(FanOutArgs),
+    /// Say how a step goes on that is held after a failure.
+    Resume(ResumeArgs),
     /// List the runs of a pipeline, or of all.
     Runs(RunsArgs),
     /// List what is in a store, a run, a step or an artifact.
@@ -107,6 +110,21 @@ pub(super) struct RunArgs {
     /// How long the command may take to end after TERM, before KILL [default: 30s].
     #[arg(long, env = "KALE_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(super) grace: Option<Duration>,
+    /// Exit codes of the command that count as success, such as 3,10-12.
+    #[arg(long, env = "KALE_ACCEPT_CODES", value_name = "CODES")]
+    pub(super) accept_codes: Option<AcceptedCodes>,
+    /// Try the command again when it fails, at most so many times; each try is an attempt of its own [default: 0].
+    #[arg(long, env = "KALE_RETRIES", value_name = "N")]
+    pub(super) retries: Option<u32>,
+    /// How long to pause before the first of them; twice as long before each further one, at most 5min [default: 1s].
+    #[arg(long, env = "KALE_RETRY_PAUSE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) retry_pause: Option<Duration>,
+    /// What becomes of outputs when the command fails [default: discard].
+    #[arg(long, env = "KALE_ON_FAILURE", value_name = "WHAT")]
+    pub(super) on_failure: Option<OnFailureArg>,
+    /// When the command fails, hold the step as it is for somebody to look at, at most this long: see `resume`.
+    #[arg(long, env = "KALE_PAUSE_ON_FAILURE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) pause_on_failure: Option<Duration>,
     /// The agent's own folder for this step [default: a temporary one].
     #[arg(long, env = "KALE_DIR", value_name = "PATH")]
     pub(super) dir: Option<PathBuf>,
@@ -207,6 +225,15 @@ pub(super) enum OnCommittedArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+pub(super) enum OnFailureArg {
+    /// What step code saved is kept with the failed attempt, and nothing else.
+    Discard,
+    /// What lies at the outputs' paths, too: to look at, never committed.
+    KeepOutputs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum OnChangedArg {
     /// An error that names the differences.
     Fail,
@@ -248,6 +275,9 @@ pub(super) struct LoadArgs {
     pub(super) store: StoreArgs,
     /// A declared input, or an artifact such as prep:table.
     pub(super) reference: String,
+    /// Outside of a step: of this attempt, a failed one too [default: the committed one].
+    #[arg(long, value_name = "ATTEMPT")]
+    pub(super) attempt: Option<AttemptId>,
     /// Where to put it, or - for standard output [default: within a step the agent chooses and says where].
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
@@ -260,6 +290,25 @@ pub(super) struct FanOutArgs {
     pub(super) step: Name,
     /// How many shards it has.
     pub(super) count: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// How.
+    pub(super) how: ResumeArg,
+    /// The socket of the step's agent, as the step has said it [default: KALE_SOCKET].
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResumeArg {
+    /// Try the command again, as another attempt.
+    Retry,
+    /// Take its outputs as they are now, as if it had done well.
+    Continue,
+    /// Let it fail.
+    Abort,
 }
 
 #[derive(Debug, Args)]
@@ -277,6 +326,9 @@ pub(super) struct AddressArgs {
     /// pipeline, pipeline/run, pipeline/run/step[shard], or …:artifact/path.
     #[arg(default_value = "")]
     pub(super) address: Address,
+    /// Of this attempt at the step, a failed one too [default: the committed one; of logs and records, else the last].
+    #[arg(long, value_name = "ATTEMPT")]
+    pub(super) attempt: Option<AttemptId>,
 }
 
 #[derive(Debug, Args)]
@@ -292,9 +344,6 @@ pub(super) struct HeadArgs {
 pub(super) struct LogArgs {
     #[command(flatten)]
     pub(super) address: AddressArgs,
-    /// Of this attempt [default: the committed one, else the last].
-    #[arg(long)]
-    pub(super) attempt: Option<AttemptId>,
     /// Put the time and the stream in front of each line.
     #[arg(long, short = 't')]
     pub(super) timestamps: bool,

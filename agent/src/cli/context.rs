@@ -1,6 +1,9 @@
 //! The store that a command means, and what its addresses lead to.
 
-use super::{args::StoreArgs, failure::Failure};
+use super::{
+    args::{AddressArgs, StoreArgs},
+    failure::Failure,
+};
 use crate::store::{
     Store, Sync, browse, location,
     resolve::{self, Context},
@@ -9,6 +12,7 @@ use kale_protocol::{
     address::Address,
     commit::{Commit, Output},
     exit::Code,
+    id::AttemptId,
     layout::RunId,
 };
 
@@ -17,12 +21,19 @@ use kale_protocol::{
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) context: Context,
+    /// The attempt whose outputs are meant, if not the one that counts.
+    pub(super) attempt: Option<AttemptId>,
 }
 
 impl Opened {
     /// Opens the store that was named, or the nearest `.kale` upwards.
     pub(super) fn open(args: &StoreArgs) -> Result<Self, Failure> {
         Self::open_with(args, Sync::Always)
+    }
+
+    /// The same, for an address of one attempt.
+    pub(super) fn at(args: &AddressArgs) -> Result<Self, Failure> {
+        Ok(Self { attempt: args.attempt.clone(), ..Self::open(&args.store)? })
     }
 
     /// The same, for what writes as it was told.
@@ -55,17 +66,23 @@ impl Opened {
             },
         };
         let context = Context { pipeline, run: args.run.clone() };
-        Ok(Self { store, context })
+        Ok(Self { store, context, attempt: None })
     }
 
     pub(super) fn run_of(&self, address: &Address) -> Result<RunId, Failure> {
         Ok(resolve::run_of(&self.store, address, &self.context, None)?)
     }
 
-    /// The one committed shard that an address means.
+    /// The one committed shard that an address means, or what an attempt at it would have committed.
     pub(super) fn commit(&self, address: &Address) -> Result<Commit, Failure> {
         let run = self.run_of(address)?;
-        Ok(resolve::commit_of(&self.store, &run, address)?)
+        Ok(match &self.attempt {
+            None => resolve::commit_of(&self.store, &run, address)?,
+            Some(attempt) => {
+                let shard = resolve::shard_of(&self.store, &run, address)?;
+                resolve::attempt_of(&self.store, shard, attempt)?
+            }
+        })
     }
 
     /// The one committed artifact that an address means; with no artifact named, the only one of its step.

@@ -16,7 +16,7 @@ use kale_protocol::manifest::Shape;
 const PICKLE: &[u8] = b"object.pkl";
 
 pub(super) fn run(args: &HeadArgs, look: Look) -> Result<u8, Failure> {
-    let opened = Opened::open(&args.address.store)?;
+    let opened = Opened::at(&args.address)?;
     let address = &args.address.address;
     let (_, artifact) = opened.output(address)?;
     let transport = opened.store.transport();

@@ -71,7 +71,7 @@ fn through_agent(socket: &PathBuf, args: &LoadArgs, look: Look) -> Result<u8, Fa
 }
 
 fn directly(args: &LoadArgs, look: Look) -> Result<u8, Failure> {
-    let mut opened = Opened::open(&args.store)?;
+    let mut opened = Opened { attempt: args.attempt.clone(), ..Opened::open(&args.store)? };
     let address = address(&args.reference)?;
     if args.reference.parse::<Name>().is_ok() {
         // Where `save` puts what it is given by hand.

@@ -50,7 +50,7 @@ pub(super) fn run(args: &LogArgs, look: Look) -> Result<u8, Failure> {
 }
 
 fn which(opened: &Opened, shard: &ShardId, args: &LogArgs) -> Result<AttemptId, Failure> {
-    if let Some(attempt) = &args.attempt {
+    if let Some(attempt) = &args.address.attempt {
         return Ok(attempt.clone());
     }
     if let Some(commit) = read_commit(&opened.store, shard)? {

@@ -14,7 +14,9 @@ use crate::{
 };
 use kale_protocol::{
     address::{Address, Shards},
+    commit::{Commit, Output},
     exit::Code,
+    id::AttemptId,
     layout::{RunId, ShardId},
     manifest::{Node, What},
     name::Name,
@@ -24,7 +26,7 @@ use serde_json::json;
 
 pub(super) fn run(args: &AddressArgs, look: Look) -> Result<u8, Failure> {
     let address = &args.address;
-    let opened = Opened::open(&args.store)?;
+    let opened = Opened::at(args)?;
     match (&address.pipeline, &address.run, &address.step, &address.artifact) {
         (_, _, _, Some(_)) => artifact(&opened, address, look),
         (_, None, None, None) if args.store.run.is_none() => {
@@ -41,7 +43,7 @@ fn is_absent(opened: &Opened, run: &RunId, address: &Address) -> Result<bool, Fa
     Ok(!there || address.step.is_some())
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Row {
     step: String,
     shard: u32,
@@ -123,26 +125,36 @@ fn shard(opened: &Opened, run: &RunId, step: &Name, index: u32, rows: &mut Vec<R
         files: None,
         digest: None,
     };
-    let Some(commit) = read_commit(&opened.store, &id)? else {
+    let committed = read_commit(&opened.store, &id)?;
+    let is_other = |attempt: &AttemptId| committed.as_ref().is_none_or(|commit| commit.attempt != *attempt);
+    if let Some(attempt) = opened.attempt.as_ref().filter(|attempt| is_other(attempt)) {
+        let attempt = resolve::attempt_of(&opened.store, id, attempt)?;
+        rows.extend(artifacts(&attempt, &empty("failed", attempt.shard_count)));
+        return Ok(());
+    }
+    let Some(commit) = committed else {
         let state = if browse::attempts(&opened.store, &id)?.is_empty() { "started" } else { "failed" };
         // How many shards there are is not known without a commit: show the number if it is not 0.
         rows.push(empty(state, index + 1));
         return Ok(());
     };
     let state = if commit.degraded.is_empty() { "committed" } else { "degraded" };
-    if commit.outputs.is_empty() {
-        rows.push(empty(state, commit.shard_count));
-    }
-    rows.extend(commit.outputs.iter().map(|output| Row {
+    rows.extend(artifacts(&commit, &empty(state, commit.shard_count)));
+    Ok(())
+}
+
+/// A row for each artifact, or the row that there is without any.
+fn artifacts(commit: &Commit, empty: &Row) -> Vec<Row> {
+    let row = |output: &Output| Row {
         artifact: Some(output.name.to_string()),
         shape: Some(shape_word(output.shape)),
         format: output.format.clone(),
         raw_bytes: Some(output.totals.raw_bytes),
         files: Some(output.totals.files),
         digest: Some(output.digest.to_string()),
-        ..empty(state, commit.shard_count)
-    }));
-    Ok(())
+        ..empty.clone()
+    };
+    if commit.outputs.is_empty() { vec![empty.clone()] } else { commit.outputs.iter().map(row).collect() }
 }
 
 fn artifact(opened: &Opened, address: &Address, look: Look) -> Result<u8, Failure> {

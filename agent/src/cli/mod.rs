@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod ls;
 mod output;
+mod resume;
 mod run;
 mod runs;
 mod save;
@@ -53,6 +54,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Save(args) => save::run(args, look),
         Command::Load(args) => load::run(args, look),
         Command::FanOut(args) => fan_out::run(&args, look),
+        Command::Resume(args) => resume::run(&args, look),
         Command::Runs(args) => runs::run(&args, look),
         Command::Ls(args) => ls::run(&args, look),
         Command::Show(args) => show::run(&args, look),

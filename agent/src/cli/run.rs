@@ -1,7 +1,7 @@
 //! `kale-agent run`: settings brought together, then the life of a step.
 
 use super::{
-    args::{LogArg, OnChangedArg, OnCommittedArg, RunArgs},
+    args::{LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, RunArgs},
     failure::Failure,
     output::Look,
     spec::{self, Spec},
@@ -11,6 +11,7 @@ use crate::{
     report::{self, Monitor},
     step::{
         self, StepError, StepPlan, StepSettings,
+        policy::{AcceptedCodes, FailurePolicy, OnFailure, Retries},
         settings::{InputSetting, LogPolicy, OnChanged, OnCommitted, OutputSetting},
         supervise::{DEFAULT_LOG_BYTES, Signals},
     },
@@ -32,8 +33,9 @@ pub(super) fn run(args: RunArgs, look: Look) -> Result<u8, Failure> {
         Failure::new(Code::Io, format!("cannot tell the working directory: {error}"), "does it exist?")
     })?;
     let plan = StepPlan::make(settings, &workdir, started_ns)?;
-    let plain = plan.work.is_none();
-    let monitor: Arc<dyn Monitor> = if plain || look.quiet { Arc::new(report::Silent) } else { report::for_people() };
+    // A plain init says nothing of its own, unless it is asked to do more than that.
+    let silent = plan.work.is_none() && plan.policy.retries.times == 0;
+    let monitor: Arc<dyn Monitor> = if silent || look.quiet { Arc::new(report::Silent) } else { report::for_people() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| {
         Failure::new(Code::Internal, format!("cannot start the runtime: {error}"), "is epoll forbidden here?")
     })?;
@@ -55,6 +57,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
     };
     let store_id = spec.store_id()?;
     let outputs = outputs(&args.outputs, &args.outputs_optional, &spec)?;
+    let policy = policy(&args, &spec)?;
     let command: Vec<OsString> =
         if args.command.is_empty() { spec.command.iter().map(OsString::from).collect() } else { args.command };
     if command.is_empty() {
@@ -84,6 +87,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
         wait: or_duration(args.wait, "wait", spec.wait.as_deref())?,
         timeout: or_duration(args.timeout, "timeout", spec.timeout.as_deref())?,
         grace: or_duration(args.grace, "grace", spec.grace.as_deref())?.unwrap_or(GRACE),
+        policy,
         dir: args.dir.or(spec.dir),
         log: match args.log.or(spec.log) {
             None | Some(LogArg::Capture) => LogPolicy::Capture(LOG_BYTES),
@@ -106,6 +110,28 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
             (None, Some(text)) => spec::parse("compress", text)?,
             (None, None) => crate::marshal::Compress::default(),
         },
+    })
+}
+
+/// What to do about a command that fails.
+fn policy(args: &RunArgs, spec: &Spec) -> Result<FailurePolicy, Failure> {
+    let pause = or_duration(args.retry_pause, "retry-pause", spec.retry_pause.as_deref())?;
+    let retries = Retries::default();
+    Ok(FailurePolicy {
+        accepted: match (&args.accept_codes, &spec.accept_codes) {
+            (Some(accepted), _) => accepted.clone(),
+            (None, Some(text)) => spec::parse("accept-codes", text)?,
+            (None, None) => AcceptedCodes::default(),
+        },
+        retries: Retries {
+            times: args.retries.or(spec.retries).unwrap_or(retries.times),
+            pause: pause.unwrap_or(retries.pause),
+        },
+        outputs: match args.on_failure.or(spec.on_failure) {
+            None | Some(OnFailureArg::Discard) => OnFailure::Discard,
+            Some(OnFailureArg::KeepOutputs) => OnFailure::KeepOutputs,
+        },
+        pause: or_duration(args.pause_on_failure, "pause-on-failure", spec.pause_on_failure.as_deref())?,
     })
 }
 

@@ -22,7 +22,7 @@ use kale_protocol::{
 use serde_json::{Value, json};
 
 pub(super) fn run(args: &AddressArgs, look: Look) -> Result<u8, Failure> {
-    let opened = Opened::open(&args.store)?;
+    let opened = Opened::at(args)?;
     match (&args.address.artifact, &args.address.step) {
         (Some(_), _) => artifact(&opened, &args.address, look),
         (None, Some(_)) => step(&opened, &args.address, look),
@@ -115,15 +115,17 @@ fn step(opened: &Opened, address: &Address, look: Look) -> Result<u8, Failure> {
     let index = if let Shards::One(index) = address.shards { index } else { 0 };
     let shard = ShardId { run, step, index };
     let commit = read_commit(&opened.store, &shard)?;
-    let attempt = match &commit {
-        Some(commit) => Some(commit.attempt.clone()),
-        None => browse::attempts(&opened.store, &shard)?.pop(),
+    let attempt = match (&opened.attempt, &commit) {
+        (Some(attempt), _) => Some(attempt.clone()),
+        (None, Some(commit)) => Some(commit.attempt.clone()),
+        (None, None) => browse::attempts(&opened.store, &shard)?.pop(),
     };
     let Some(attempt) = attempt else {
         let what = resolve::absent(&opened.store, &shard)?;
         return Err(Failure::new(Code::Missing, what, "a record is kept when an attempt has ended"));
     };
     let record: StepRecord = read_record(&opened.store, &shard, &attempt)?;
+    let commit = commit.filter(|commit| commit.attempt == attempt);
     if look.json {
         output::json(&record_json(&record, commit.as_ref()));
     } else {

@@ -1,7 +1,7 @@
 //! The spec file: the same settings as the flags, in YAML or JSON.
 
 use super::{
-    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg, SyncArg},
+    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, SyncArg},
     failure::Failure,
 };
 use kale_protocol::{exit::Code, id::StoreId, name::Name};
@@ -35,6 +35,11 @@ pub(super) struct Spec {
     pub(super) wait: Option<String>,
     pub(super) timeout: Option<String>,
     pub(super) grace: Option<String>,
+    pub(super) accept_codes: Option<String>,
+    pub(super) retries: Option<u32>,
+    pub(super) retry_pause: Option<String>,
+    pub(super) on_failure: Option<OnFailureArg>,
+    pub(super) pause_on_failure: Option<String>,
     pub(super) dir: Option<PathBuf>,
     pub(super) log: Option<LogArg>,
     pub(super) on_committed: Option<OnCommittedArg>,

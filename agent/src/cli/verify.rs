@@ -10,7 +10,7 @@ use super::{
 use crate::{
     marshal::{self, Damage, VerifyOptions},
     report::{self as reporting, Monitor},
-    store::{StoreError, browse, read_commit, read_record},
+    store::{StoreError, browse, read_commit, read_record, resolve},
 };
 use kale_protocol::{
     address::{Address, Shards},
@@ -45,7 +45,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &VerifyArgs, look: Look) -> Result<u8, Failure> {
-    let opened = Opened::open(&args.address.store)?;
+    let opened = Opened::at(&args.address)?;
     let mut report = Report::default();
     let commits = commits(&opened, &args.address.address, &mut report)?;
     let mut wanted: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
@@ -169,6 +169,10 @@ fn commits(opened: &Opened, address: &Address, report: &mut Report) -> Result<Ve
                     continue;
                 }
                 let id = ShardId { run: run.clone(), step: step.clone(), index };
+                if let Some(attempt) = &opened.attempt {
+                    commits.push(resolve::attempt_of(store, id, attempt)?);
+                    continue;
+                }
                 match read_commit(store, &id) {
                     Ok(found) => commits.extend(found),
                     Err(error @ (StoreError::Io { .. } | StoreError::NotFound { .. })) => return Err(error.into()),

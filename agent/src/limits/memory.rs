@@ -19,6 +19,15 @@ pub(super) fn left(group: &Group) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(dropped)))
 }
 
+/// How many processes of a group the kernel has killed for lack of memory, since the group was made.
+pub(super) fn kills(group: &Group) -> Option<u64> {
+    let file = match group {
+        Group::V2(_) => "memory.events",
+        Group::V1(_) => "memory.oom_control",
+    };
+    field(&group.read(file)?, "oom_kill")
+}
+
 /// What the machine says is available.
 pub(super) fn available(meminfo: &Path) -> Option<u64> {
     field(&fs::read_to_string(meminfo).ok()?, "MemAvailable:")?.checked_mul(1024)

@@ -52,6 +52,12 @@ impl Limits {
         limits.chain(memory::available(&self.meminfo)).min()
     }
 
+    /// How many processes of this process's own group the kernel has killed for lack of memory, whoever's limit it was;
+    /// `None` where nothing counts them.
+    pub fn oom_kills(&self) -> Option<u64> {
+        cgroup::groups(&self.groups, &self.own, "memory").iter().find_map(memory::kills)
+    }
+
     /// How many bytes all buffers and tables of one save or restore may take together: half of what is left, so that the
     /// step and the page cache have the other half, and never more than 192 MiB.
     pub fn budget(&self) -> u64 {

@@ -105,3 +105,16 @@ fn the_budget_is_half_of_what_is_left_and_has_an_end() {
     let threads = [0, 32 << 20, 64 << 20, 192 << 20].map(|bytes| super::threads_within(bytes).get());
     assert_eq!(threads, [1, 1, 4, 16]);
 }
+
+#[test]
+fn kills_are_those_of_the_own_group() {
+    let kills = |folder: &TempDir| Limits::at(folder.path()).oom_kills();
+    let second = [
+        ("cgroup/pod/box/memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"),
+        ("cgroup/pod/memory.events", "oom_kill 9\n"),
+    ];
+    assert_eq!(kills(&sample("0::/pod/box\n", &second)), Some(2));
+    let first = [("cgroup/memory/box/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")];
+    assert_eq!(kills(&sample("5:memory:/box\n", &first)), Some(4));
+    assert_eq!(kills(&sample("0::/pod/box\n", &[MEMINFO])), None);
+}

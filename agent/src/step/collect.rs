@@ -1,8 +1,29 @@
 //! Collecting: promised outputs must be there; everything that is there is stored.
 
-use super::{StepError, dir::StepDir, session::Session};
+use super::{StepError, dir::StepDir, plan::PlannedOutput, session::Session};
 use crate::{marshal::Source, report::Phase};
-use std::fs;
+use std::{fs, path::PathBuf};
+
+/// Stores what a command that failed has left at its outputs' paths, as far as that goes; returns what did not.
+pub(super) fn leavings(session: &Session, dir: &StepDir) -> Vec<StepError> {
+    let mut failed = Vec::new();
+    for output in &session.work.outputs {
+        let path = output.path.clone().unwrap_or_else(|| dir.output(&output.name));
+        if fs::symlink_metadata(&path).is_ok() && !session.has(&output.name) {
+            failed.extend(store(session, output, path).err());
+        }
+    }
+    failed
+}
+
+fn store(session: &Session, output: &PlannedOutput, path: PathBuf) -> Result<(), StepError> {
+    // What lies in the agent's own folder is removed when the step has ended.
+    let source = if output.path.is_some() { Source::Path(path) } else { Source::Own(path) };
+    session.monitor.begin(Phase::Save, output.name.as_str(), None);
+    let stored = session.save(&output.name, source, None, None);
+    session.monitor.end();
+    stored.map(drop).map_err(StepError::marshal(format!("cannot store output {}", output.name)))
+}
 
 /// Stores every declared output that lies at its path. All that are missing are named at once, after what is there
 /// has been stored, so that a failed attempt keeps it.
@@ -10,20 +31,13 @@ pub(super) fn outputs(session: &Session, dir: &StepDir) -> Result<(), StepError>
     let mut missing = Vec::new();
     for output in &session.work.outputs {
         let path = output.path.clone().unwrap_or_else(|| dir.output(&output.name));
-        // What lies in the agent's own folder is removed when the step has ended.
-        let source = if output.path.is_some() { Source::Path(path.clone()) } else { Source::Own(path.clone()) };
         let saved = session.has(&output.name);
         match (fs::symlink_metadata(&path), saved) {
             (Ok(_), true) => {
                 let line = format!("{}: saved by the step, and another one lies at {}", output.name, path.display());
                 missing.push(line);
             }
-            (Ok(_), false) => {
-                session.monitor.begin(Phase::Save, output.name.as_str(), None);
-                let stored = session.save(&output.name, source, None, None);
-                session.monitor.end();
-                stored.map_err(StepError::marshal(format!("cannot store output {}", output.name)))?;
-            }
+            (Ok(_), false) => store(session, output, path)?,
             (Err(_), true) => {}
             (Err(error), false) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(super::dir::io_error("look at output", &path)(error));

@@ -84,18 +84,7 @@ fn check_winner(work: &Work, spec: &StepSpec, inputs: &[ReadyInput], winner: &Co
 }
 
 fn commit_of(work: &Work, inputs: &[ReadyInput], record: &StepRecord) -> Commit {
-    let mut outputs: Vec<Output> = record
-        .outputs
-        .iter()
-        .map(|output| Output {
-            name: output.name.clone(),
-            manifest: output.manifest,
-            digest: output.digest,
-            shape: output.shape,
-            format: output.format.clone(),
-            totals: output.totals,
-        })
-        .collect();
+    let mut outputs: Vec<Output> = record.outputs.iter().map(Output::from).collect();
     outputs.sort_by(|a, b| a.name.cmp(&b.name));
     Commit {
         store: *work.store.id(),

@@ -134,7 +134,8 @@ fn socket_path(root: &Path) -> Result<(PathBuf, Option<TempDir>), StepError> {
     Ok((short.path().join("agent.sock"), Some(short)))
 }
 
-fn remove(path: &Path) -> Result<(), StepError> {
+/// Removes whatever is there, if anything is.
+pub(super) fn remove(path: &Path) -> Result<(), StepError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

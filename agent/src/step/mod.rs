@@ -1,5 +1,6 @@
 //! The life of a step: plan → wait → restore → run → collect → commit.
 
+mod again;
 mod awaited;
 mod collect;
 mod commit;
@@ -12,7 +13,9 @@ mod gate;
 mod handed;
 mod inputs;
 mod maps;
+mod pause;
 mod plan;
+pub mod policy;
 mod record;
 mod request;
 mod restore;
@@ -20,7 +23,9 @@ mod saves;
 mod session;
 pub mod settings;
 mod socket;
+mod stops;
 pub mod supervise;
+mod verdict;
 
 pub use direct::{Direct, DirectlySaved, PIPELINE, save_directly};
 pub use error::StepError;
@@ -31,17 +36,21 @@ pub use request::code_of;
 pub use settings::StepSettings;
 
 use crate::report::{Monitor, Phase};
+use again::Litter;
 use commit::Published;
 use dir::StepDir;
 use gate::Gate;
 use inputs::ReadyInput;
-use kale_protocol::{log::Log, record::Exit};
+use kale_protocol::log::Log;
 use plan::Work;
+use policy::OnFailure;
 use record::Recorder;
 use session::{Session, Stored};
 use socket::{Server, Service};
-use std::{ffi::OsString, io, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
+use stops::{blocking, unless_stopped, unless_stopped_twice, waited_for};
 use supervise::{Finished, Output, Signals, Stop, Supervision, supervise};
+use verdict::{Next, Verdict};
 
 /// How a step ended, without an error of the agent's own.
 #[derive(Debug)]
@@ -50,78 +59,118 @@ pub struct Ended {
     pub status: u8,
     /// What the user should be told, if anything.
     pub message: Option<String>,
+    next: Next,
 }
 
-/// Lives the life of a step. A plan without a store is a plain init: it runs the command and tells nothing.
+impl Ended {
+    fn well(message: Option<String>) -> Self {
+        Self { status: 0, message, next: Next::End }
+    }
+}
+
+/// Lives the life of a step, again if its command fails and that was asked for. A plan without a store is a plain init:
+/// it runs the command and tells nothing.
 pub async fn run(
     plan: StepPlan,
     workdir: &Path,
     signals: &mut Signals,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Ended, StepError> {
-    let StepPlan { command, timeout, grace, work } = plan;
-    let base =
-        Supervision { command: &command, workdir: None, env: &[], grace, timeout, output: Output::Inherit, stop: None };
-    let Some(work) = work.map(Arc::new) else {
-        let finished = supervise(signals, base).await?;
-        timed_out(&finished, timeout)?;
-        let message = not_started(&finished, &command);
-        return Ok(Ended { status: finished.exit.status(), message });
-    };
-    let mut recorder = Recorder::new(work.spec(&command, workdir), now_ns());
+    let mut work = plan.work.clone().map(Arc::new);
+    let litter = Litter::of(work.as_deref());
+    let mut failures = 0;
+    loop {
+        let ended = match &work {
+            None => plain(&plan, signals).await,
+            Some(work) => attempt(&plan, work, workdir, signals, &monitor).await,
+        };
+        match again::next(&ended) {
+            Next::End => return ended,
+            Next::Again => {}
+            Next::MayRetry => {
+                failures += 1;
+                let Some(pause) = plan.policy.retries.after(failures) else { return ended };
+                monitor.warn(&again::announced(&ended, failures, &plan.policy.retries, pause));
+                unless_stopped(signals, tokio::time::sleep(pause)).await?;
+            }
+        }
+        litter.clear()?;
+        work = work.as_deref().map(again::attempt);
+    }
+}
 
-    let inputs = unless_stopped(signals, inputs::ready(&work, &monitor)).await??;
+/// The command, and nothing else.
+async fn plain(plan: &StepPlan, signals: &mut Signals) -> Result<Ended, StepError> {
+    let StepPlan { command, timeout, grace, policy, .. } = plan;
+    let (output, grace, timeout) = (Output::Inherit, *grace, *timeout);
+    let supervision = Supervision { command, workdir: None, env: &[], grace, timeout, output, stop: None };
+    let finished = supervise(signals, supervision).await?;
+    let Verdict { status, message, next } = Verdict::of(&finished, &policy.accepted, timeout, command);
+    // Nothing is committed that could be half: a command that was told to end, and ended well, did well.
+    let status = if let Some(Stop::Signal(_)) = finished.stopped_by { finished.exit.status() } else { status? };
+    Ok(Ended { status, message, next })
+}
+
+/// One attempt at a step that has to do with a store.
+async fn attempt(
+    plan: &StepPlan,
+    work: &Arc<Work>,
+    workdir: &Path,
+    signals: &mut Signals,
+    monitor: &Arc<dyn Monitor>,
+) -> Result<Ended, StepError> {
+    let command = &plan.command;
+    let mut recorder = Recorder::new(work.spec(command, workdir), now_ns());
+
+    let inputs = unless_stopped(signals, inputs::ready(work, monitor)).await??;
     recorder.times.ready_ns = now_ns();
-    if let Some(done) = commit::already(&work, &recorder.spec, &inputs)? {
+    if let Some(done) = commit::already(work, &recorder.spec, &inputs)? {
         let message = format!("{} is committed already, by attempt {}: nothing to do", work.shard, done.attempt);
-        return Ok(Ended { status: 0, message: Some(message) });
+        return Ok(Ended::well(Some(message)));
     }
     let dir = Arc::new(StepDir::open(work.dir.as_deref())?);
     crate::store::begin_run(&work.store, &work.shard.run, now_ns())?;
     let manifests: Vec<_> = inputs.iter().flat_map(|i| i.sources.iter().map(|(s, ..)| s.manifest)).collect();
-    let session = Arc::new(Session::open(Arc::clone(&work), &manifests, Arc::clone(&monitor)));
+    let session = Arc::new(Session::open(Arc::clone(work), &manifests, Arc::clone(monitor)));
     let mut log = None;
     let life = async {
         unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
         recorder.times.restored_ns = now_ns();
 
-        let finished = run_command(base, &inputs, &session, &dir, signals).await?;
+        let (finished, verdict) = run_command(plan, &inputs, &session, &dir, signals).await?;
         recorder.times.ran_ns = now_ns();
-        recorder.exit = Some(finished.exit);
-        recorder.usage = Some(finished.usage);
-        recorder.notes.extend(finished.leftovers.iter().cloned());
-        recorder.log = finished.log.as_ref().map(|(_, summary)| *summary);
+        recorder.ran(&finished);
         session.gate.failure()?;
-        let message = not_started(&finished, &command);
-        let timed_out = timed_out(&finished, timeout);
-        let status = judge(&finished);
         log = finished.log.map(|(log, _)| log);
         let saved = match finished.stopped_by {
             // Whoever stops a step does not wait for what will not count.
-            Some(_) => Ok(()),
-            None => handed_over(&session, signals, &monitor).await,
+            Some(Stop::Signal(_) | Stop::Requested(_)) => Ok(()),
+            Some(Stop::Timeout) | None => handed_over(&session, signals, monitor).await,
         };
-        timed_out?;
-        match (status?, saved) {
-            (0, saved) => saved?,
-            (status, saved) => {
-                if let Err(error) = saved {
-                    monitor.warn(&crate::report::chain(&error));
-                }
-                return Ok(Ended { status, message });
+        if !verdict.is_success() {
+            if let Err(error) = saved {
+                monitor.warn(&crate::report::chain(&error));
             }
+            if plan.policy.outputs == OnFailure::KeepOutputs && verdict.next == Next::MayRetry {
+                keep_outputs(&session, &dir, signals, monitor).await?;
+            }
+            let Verdict { status, message, next } = verdict;
+            recorder.cause.clone_from(&message);
+            return Ok(Ended { status: status?, message, next });
         }
+        saved?;
+        recorder.notes.extend(verdict.message.clone());
         let (at, place) = (Arc::clone(&session), Arc::clone(&dir));
         let collected = blocking(move || collect::outputs(&at, &place));
-        unless_stopped_twice(signals, &monitor, collected).await???;
-        verified(&session, signals, &monitor).await?;
+        unless_stopped_twice(signals, monitor, collected).await???;
+        verified(&session, signals, monitor).await?;
         recorder.times.stored_ns = now_ns();
-        Ok(Ended { status: 0, message: None })
+        Ok(Ended::well(verdict.message))
     }
     .await;
     session.gate.give_up();
     let stored = session.stored();
-    let ended = finish(&work, &inputs, &recorder, &stored, log.as_ref(), life, &monitor);
+    let ended = finish(work, &inputs, &recorder, &stored, log.as_ref(), life, monitor);
     drop(session);
     match Arc::try_unwrap(dir) {
         Ok(dir) => dir.close()?,
@@ -140,10 +189,7 @@ fn finish(
     life: Result<Ended, StepError>,
     monitor: &Arc<dyn Monitor>,
 ) -> Result<Ended, StepError> {
-    let status = match &life {
-        Ok(ended) => ended.status,
-        Err(error) => error.status(),
-    };
+    let status = life.as_ref().map_or_else(StepError::status, |ended| ended.status);
     if status != 0 {
         let record = recorder.failed(work, inputs, stored, status, life.as_ref().err());
         if let Err(error) = commit::write_attempt(work, &record, log) {
@@ -158,14 +204,14 @@ fn finish(
             if let Some(warning) = warning {
                 monitor.warn(&warning);
             }
-            Ok(Ended { status: 0, message: None })
+            life
         }
         Published::Lost(winner) => {
             let message = format!(
                 "{} was committed by attempt {} in the meantime: this attempt's outputs were discarded",
                 work.shard, winner.attempt
             );
-            Ok(Ended { status: 0, message: Some(message) })
+            Ok(Ended::well(Some(message)))
         }
     }
 }
@@ -183,13 +229,14 @@ async fn restore_all(inputs: &[ReadyInput], session: &Arc<Session>, dir: &Arc<St
     Ok(())
 }
 
+/// Runs the command, with the socket for `save` and `load` beside it; a failure may be held before it is one.
 async fn run_command(
-    base: Supervision<'_>,
+    plan: &StepPlan,
     inputs: &[ReadyInput],
     session: &Arc<Session>,
     dir: &Arc<StepDir>,
     signals: &mut Signals,
-) -> Result<Finished, StepError> {
+) -> Result<(Finished, Verdict), StepError> {
     let service = Service { session: Arc::clone(session), dir: Arc::clone(dir), inputs: inputs.to_vec() };
     let mut server = Server::bind(service)?;
     let output = match session.work.log {
@@ -198,16 +245,30 @@ async fn run_command(
     };
     let variables = env::variables(&session.work, inputs, dir);
     let stop = Some(session.gate.stopper());
-    let supervision = Supervision { env: &variables, output, stop, ..base };
-    let finished = tokio::select! {
-        finished = supervise(signals, supervision) => finished,
+    let StepPlan { command, timeout, grace, policy, .. } = plan;
+    let (timeout, grace) = (*timeout, *grace);
+    let supervision = Supervision { command, workdir: None, env: &variables, grace, timeout, output, stop };
+    let run = async {
+        let finished = supervise(signals, supervision).await?;
+        let verdict = Verdict::of(&finished, &policy.accepted, timeout, command);
+        match policy.pause.filter(|_| verdict.next == Next::MayRetry) {
+            None => Ok((finished, verdict)),
+            Some(limit) => {
+                let how = pause::hold(session, dir, &verdict.why(), limit, signals, &session.monitor).await;
+                how.map(|how| (finished, verdict.resumed(how)))
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = run => ended,
         () = server.serve() => unreachable!("the server accepts for ever"),
     };
-    if finished.as_ref().is_ok_and(|finished| finished.stopped_by.is_some()) {
+    let stopped = |finished: &Finished| matches!(finished.stopped_by, Some(Stop::Signal(_) | Stop::Requested(_)));
+    if ended.as_ref().is_ok_and(|(finished, _)| stopped(finished)) {
         session.saves.give_up();
     }
     server.close().await;
-    Ok(finished?)
+    ended
 }
 
 /// Waits until all that step code handed over is stored.
@@ -232,77 +293,17 @@ async fn verified(session: &Arc<Session>, signals: &mut Signals, monitor: &Arc<d
     waited_for(Phase::Verify, "inputs", signals, monitor, move || at.gate.finish()).await
 }
 
-/// Waits for the end of what goes on beside the command, and shows that.
-async fn waited_for(
-    phase: Phase,
-    what: &str,
+/// Stores with a failed attempt what its command left; what cannot be stored is told and stops nothing.
+async fn keep_outputs(
+    session: &Arc<Session>,
+    dir: &Arc<StepDir>,
     signals: &mut Signals,
     monitor: &Arc<dyn Monitor>,
-    finish: impl FnOnce() -> Result<(), StepError> + Send + 'static,
 ) -> Result<(), StepError> {
-    monitor.begin(phase, what, None);
-    let finished = unless_stopped_twice(signals, monitor, blocking(finish)).await;
-    monitor.end();
-    finished??
-}
-
-/// The exit status for how a step's command ended; a step that was stopped is never a success, whatever its command
-/// says: what it left may be half of its work.
-fn judge(finished: &Finished) -> Result<u8, StepError> {
-    match (&finished.stopped_by, finished.exit.status()) {
-        (Some(Stop::Signal(signal)), 0) => Err(StepError::Stopped { signal: *signal, when: "while the command ran" }),
-        (_, status) => Ok(status),
+    let (at, place) = (Arc::clone(session), Arc::clone(dir));
+    let kept = blocking(move || collect::leavings(&at, &place));
+    for error in unless_stopped_twice(signals, monitor, kept).await?? {
+        monitor.warn(&crate::report::chain(&error));
     }
-}
-
-fn timed_out(finished: &Finished, timeout: Option<Duration>) -> Result<(), StepError> {
-    match (&finished.stopped_by, timeout) {
-        (Some(Stop::Timeout), Some(limit)) => Err(StepError::Timeout { limit }),
-        _ => Ok(()),
-    }
-}
-
-fn not_started(finished: &Finished, command: &[OsString]) -> Option<String> {
-    let Exit::NotStarted { errno } = finished.exit else { return None };
-    let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
-    let why = io::Error::from_raw_os_error(errno);
-    Some(format!("cannot start the command '{program}': {why}; check its name, PATH and permissions in this image"))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StepError> {
-    tokio::task::spawn_blocking(work).await.map_err(StepError::Panicked)
-}
-
-/// Gives up on something that a signal to stop overtakes.
-async fn unless_stopped<T>(signals: &mut Signals, future: impl Future<Output = T>) -> Result<T, StepError> {
-    tokio::select! {
-        done = future => Ok(done),
-        signal = signals.terminated() => {
-            Err(StepError::Stopped { signal: signal?, when: "before the command was started" })
-        }
-    }
-}
-
-/// Goes on with storing what the command made although a signal to stop comes: its work is done, and an engine that
-/// cannot wait kills. A second signal is meant.
-async fn unless_stopped_twice<T>(
-    signals: &mut Signals,
-    monitor: &Arc<dyn Monitor>,
-    future: impl Future<Output = T>,
-) -> Result<T, StepError> {
-    let mut future = std::pin::pin!(future);
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            done = &mut future => return Ok(done),
-            signal = signals.terminated() => {
-                let signal = signal?;
-                if asked {
-                    return Err(StepError::Stopped { signal, when: "while its outputs were stored" });
-                }
-                asked = true;
-                monitor.warn(&format!("signal {signal}: outputs are still being stored; once more to give up"));
-            }
-        }
-    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::{
     StepError,
+    policy::{FailurePolicy, OnFailure},
     settings::{Dedup, FanOutSetting, LogPolicy, OnChanged, OnCommitted, StepSettings},
 };
 use crate::{
@@ -33,12 +34,14 @@ pub struct StepPlan {
     pub timeout: Option<Duration>,
     /// How long it may take to end after TERM.
     pub grace: Duration,
+    /// What to do about a command that fails.
+    pub policy: FailurePolicy,
     /// Everything that has to do with a store; `None`: a plain init.
     pub work: Option<Work>,
 }
 
 /// A step whose inputs and outputs live in a store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Work {
     /// The store.
     pub store: Store,
@@ -106,7 +109,14 @@ impl StepPlan {
     /// Checks settings and opens the store, which it only reads. `workdir` is what relative paths are relative to.
     pub fn make(settings: StepSettings, workdir: &Path, now_ns: i64) -> Result<Self, StepError> {
         let work = if settings.needs_store() { Some(plan_work(&settings, workdir, now_ns)?) } else { None };
-        Ok(Self { command: settings.command, timeout: settings.timeout, grace: settings.grace, work })
+        if work.is_none() && (settings.policy.pause.is_some() || settings.policy.outputs == OnFailure::KeepOutputs) {
+            return Err(StepError::settings(
+                "a plain init has nothing to hold or keep when its command fails",
+                "leave out --pause-on-failure and --on-failure, or give the step a store",
+            ));
+        }
+        let StepSettings { command, timeout, grace, policy, .. } = settings;
+        Ok(Self { command, timeout, grace, policy, work })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The step record, filled in as the step goes through its phases.
 
-use super::{StepError, inputs::ReadyInput, plan::Work, session::Stored};
+use super::{StepError, inputs::ReadyInput, plan::Work, session::Stored, supervise::Finished};
 use crate::report;
 use kale_protocol::{
     extension::Extensions,
@@ -25,6 +25,8 @@ pub(super) struct Recorder {
     pub usage: Option<Usage>,
     /// What was captured of its output.
     pub log: Option<LogSummary>,
+    /// Why the command failed, where more is known than its exit.
+    pub cause: Option<String>,
     /// What a reader should know.
     pub notes: Vec<String>,
 }
@@ -33,7 +35,21 @@ impl Recorder {
     /// A record of an attempt that has a plan and nothing else.
     pub(super) fn new(spec: StepSpec, started_ns: i64) -> Self {
         let times = Times { started_ns, ..Times::default() };
-        Self { spec, times, exit: None, usage: None, log: None, notes: Vec::new() }
+        Self { spec, times, exit: None, usage: None, log: None, cause: None, notes: Vec::new() }
+    }
+
+    /// Notes how the command ended.
+    pub(super) fn ran(&mut self, finished: &Finished) {
+        self.exit = Some(finished.exit);
+        self.usage = Some(finished.usage);
+        self.notes.extend(finished.leftovers.iter().cloned());
+        if finished.oom_kills > 0 {
+            self.notes.push(format!(
+                "processes of the container that the kernel killed for lack of memory: {}",
+                finished.oom_kills
+            ));
+        }
+        self.log = finished.log.as_ref().map(|(_, summary)| *summary);
     }
 
     /// The record of an attempt that stored what it should.
@@ -50,10 +66,11 @@ impl Recorder {
         status: u8,
         error: Option<&StepError>,
     ) -> StepRecord {
-        let message = match (error, self.exit) {
-            (Some(error), _) => report::chain(error),
-            (None, Some(Exit::Signal { signal, .. })) => format!("the command was ended by signal {signal}"),
-            (None, _) => format!("the command ended with status {status}"),
+        let message = match (error, &self.cause, self.exit) {
+            (Some(error), ..) => report::chain(error),
+            (None, Some(cause), _) => cause.clone(),
+            (None, None, Some(Exit::Signal { signal, .. })) => format!("the command was ended by signal {signal}"),
+            (None, None, _) => format!("the command ended with status {status}"),
         };
         self.record(work, inputs, stored, Outcome::Failed { code: status, message })
     }

@@ -51,6 +51,7 @@ pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, gran
         }
         Request::Stored { ticket } => service.session.saves.stored(ticket),
         Request::FanOut { step, count } => fan_out(service, &step, count),
+        Request::Resume { how } => service.session.pause.resume(how),
     };
     (done.unwrap_or_else(|error| failed(&error)), Vec::new())
 }

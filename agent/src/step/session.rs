@@ -1,6 +1,6 @@
 //! What one attempt has read and stored so far, shared between the socket and the end of the step.
 
-use super::{gate::Gate, plan::Work, saves::Saves, settings::Dedup};
+use super::{gate::Gate, pause::Pause, plan::Work, saves::Saves, settings::Dedup};
 use crate::{
     limits::Limits,
     marshal::{self, Known, MarshalError, SaveOptions, Saved, Source, look},
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub saves: Saves,
     /// What step code has mapped.
     pub gate: Gate,
+    /// Where somebody says how to go on after a failure.
+    pub pause: Pause,
     /// Held for the length of a save: each uses all threads by itself.
     known: Mutex<Recollection>,
     state: Mutex<State>,
@@ -104,7 +106,8 @@ impl Session {
         let state =
             State { fan_outs, outputs: Vec::new(), loaded: Vec::new(), packs: Vec::new(), manifests: Vec::new() };
         let saves = Saves::new(work.hand_over);
-        Self { work, monitor, saves, gate: Gate::default(), known: Mutex::new(known), state: Mutex::new(state) }
+        let (gate, pause) = (Gate::default(), Pause::default());
+        Self { work, monitor, saves, gate, pause, known: Mutex::new(known), state: Mutex::new(state) }
     }
 
     /// The store.

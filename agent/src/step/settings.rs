@@ -1,6 +1,6 @@
 //! What a step is told to do, once flags, environment and spec file have been brought together.
 
-use super::StepError;
+use super::{StepError, policy::FailurePolicy};
 use kale_protocol::{address::Address, id::StoreId, layout::Shard, name::Name};
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
@@ -37,6 +37,8 @@ pub struct StepSettings {
     pub timeout: Option<Duration>,
     /// How long the command may take to end after TERM.
     pub grace: Duration,
+    /// What to do about a command that fails.
+    pub policy: FailurePolicy,
     /// The agent's own folder for this step.
     pub dir: Option<PathBuf>,
     /// Whether the command's output is captured.

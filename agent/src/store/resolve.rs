@@ -1,11 +1,15 @@
 //! From addresses to committed artifacts.
 
-use super::{Store, StoreError, browse, read_commit};
+use super::{Store, StoreError, browse, read_commit, read_record};
 use kale_protocol::{
     address::{Address, Shards},
     commit::{Commit, Output},
+    digest::Digest,
+    extension::Extensions,
+    id::AttemptId,
     layout::{RunId, ShardId},
     name::Name,
+    object::Object,
 };
 
 /// The name that means the newest run.
@@ -96,8 +100,50 @@ pub fn named_run(address: &Address, context: &Context) -> Option<Name> {
     (run.as_str() != LATEST).then(|| run.clone())
 }
 
+/// What an attempt at a shard would have committed: its outputs, whether it failed or not.
+pub fn attempt_of(store: &Store, id: ShardId, attempt: &AttemptId) -> Result<Commit, ResolveError> {
+    let record = match read_record(store, &id, attempt) {
+        Err(StoreError::NotFound { .. }) => {
+            let there = browse::attempts(store, &id)?;
+            let there: Vec<&str> = there.iter().map(AttemptId::as_str).collect();
+            let what = format!("{id} has no attempt {attempt} that has ended; there are {}", there.join(", "));
+            return Err(ResolveError::Never(what));
+        }
+        other => other?,
+    };
+    Ok(Commit {
+        store: *store.id(),
+        shard: id,
+        shard_count: record.shard_count,
+        attempt: attempt.clone(),
+        record: Digest::of(&record.to_object()),
+        committed_ns: 0,
+        outputs: record.outputs.iter().map(Output::from).collect(),
+        fan_outs: record.fan_outs.clone(),
+        degraded: Vec::new(),
+        extensions: Extensions::default(),
+    })
+}
+
 /// The commit of one shard that an address means, in a run that is known.
 pub fn commit_of(store: &Store, run: &RunId, address: &Address) -> Result<Commit, ResolveError> {
+    let id = shard_of(store, run, address)?;
+    let Some(commit) = read_commit(store, &id)? else {
+        return Err(ResolveError::NotYet(absent(store, &id)?));
+    };
+    if address.shards == Shards::Unsaid && commit.shard_count > 1 {
+        let (step, last) = (&id.step, commit.shard_count - 1);
+        return Err(ResolveError::Unsaid {
+            address: address.to_string(),
+            what: "shard",
+            remedy: format!("{step} has {} shards: say {step}[0] to {step}[{last}], or {step}[*]", commit.shard_count),
+        });
+    }
+    Ok(commit)
+}
+
+/// The shard that an address means, the first one if it says nothing of shards.
+pub fn shard_of(store: &Store, run: &RunId, address: &Address) -> Result<ShardId, ResolveError> {
     let Some(step) = &address.step else {
         return Err(ResolveError::Unsaid {
             address: address.to_string(),
@@ -109,19 +155,7 @@ pub fn commit_of(store: &Store, run: &RunId, address: &Address) -> Result<Commit
         Shards::One(index) => index,
         Shards::Unsaid | Shards::All => 0,
     };
-    let id = ShardId { run: run.clone(), step: step.clone(), index };
-    let Some(commit) = read_commit(store, &id)? else {
-        return Err(ResolveError::NotYet(absent(store, &id)?));
-    };
-    if address.shards == Shards::Unsaid && commit.shard_count > 1 {
-        let last = commit.shard_count - 1;
-        return Err(ResolveError::Unsaid {
-            address: address.to_string(),
-            what: "shard",
-            remedy: format!("{step} has {} shards: say {step}[0] to {step}[{last}], or {step}[*]", commit.shard_count),
-        });
-    }
-    Ok(commit)
+    Ok(ShardId { run: run.clone(), step: step.clone(), index })
 }
 
 /// The output of a commit that an address means.

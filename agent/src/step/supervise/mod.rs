@@ -15,6 +15,7 @@ mod terminal;
 pub use signals::Signals;
 pub use stop::Stop;
 
+use crate::limits::Limits;
 use kale_protocol::{
     exit::Code,
     log::Log,
@@ -86,6 +87,8 @@ pub struct Finished {
     pub stopped_by: Option<Stop>,
     /// What a reader should know: processes that outlived it, outputs that were held open or broke.
     pub leftovers: Vec<String>,
+    /// How many processes of the container the kernel killed for lack of memory while it ran.
+    pub oom_kills: u64,
     /// What was kept of its output, if it was captured.
     pub log: Option<(Log, LogSummary)>,
 }
@@ -135,6 +138,7 @@ impl SuperviseError {
 /// Errors only before the command has started.
 pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) -> Result<Finished, SuperviseError> {
     let listener = signals.listen()?;
+    let kills_before = Limits::default().oom_kills();
     let terminal = Terminal::ours();
     let before = leftovers::children().unwrap_or_default();
     let (mut pumps, outputs) = match supervision.output {
@@ -150,10 +154,11 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
     let exit = match main {
         Err(errno) => Exit::NotStarted { errno },
         Ok(main) => {
-            let mut running = Running { main, listener: &listener, reaper: Reaper::new(main) };
+            let terminal = terminal.as_ref();
+            let mut running = Running { main, listener: &listener, reaper: Reaper::new(main), terminal };
             let (exit, cause) = running.until_exit(&mut supervision).await;
             stopped_by = cause;
-            if let Some(terminal) = &terminal {
+            if let Some(terminal) = terminal {
                 terminal.take_back();
             }
             let grace = supervision.grace.min(LEFTOVERS_GRACE);
@@ -170,13 +175,16 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
         drain(pumps, &listener, &mut notes, &mut stopped_by).await;
     }
     let log = pumps.map(Pumps::finish).map(Keeper::finish);
-    Ok(Finished { exit, usage: reap::usage(), stopped_by, leftovers: notes, log })
+    let kills = Limits::default().oom_kills().zip(kills_before);
+    let oom_kills = kills.map_or(0, |(now, before)| now.saturating_sub(before));
+    Ok(Finished { exit, usage: reap::usage(), stopped_by, leftovers: notes, oom_kills, log })
 }
 
 struct Running<'a> {
     main: i32,
     listener: &'a Listener<'a>,
     reaper: Reaper,
+    terminal: Option<&'a Terminal>,
 }
 
 impl Running<'_> {
@@ -190,8 +198,9 @@ impl Running<'_> {
                         self.reaper.reap();
                         match self.reaper.exit() {
                             Some(exit) => return (exit, stopping.into_cause()),
-                            None => continue,
+                            None => self.suspended(),
                         }
+                        continue;
                     }
                     signal => Some(stopping.on_signal(signal, Instant::now())),
                 },
@@ -204,8 +213,18 @@ impl Running<'_> {
         }
     }
 
+    /// Where somebody stopped the command from its terminal, stops the job that we are, too, until it is continued.
+    fn suspended(&self) {
+        if let Some(terminal) = self.terminal.filter(|_| self.reaper.is_stopped()) {
+            terminal.suspend(self.main);
+        }
+    }
+
     /// Sends a signal to the command's group, and to the command itself should it have left its group.
     fn tell(&self, signal: i32) {
+        if let Some(terminal) = self.terminal.filter(|_| signal == libc::SIGCONT) {
+            terminal.offer(self.main);
+        }
         // Errors: a group whose members have all ended or changed identity cannot be told anything.
         let group = send(-self.main, signal);
         if group.is_err() || signal == libc::SIGKILL {

@@ -2,7 +2,13 @@
 
 use super::signals::reap_any;
 use kale_protocol::record::{Exit, Usage};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::{
+    sys::{
+        resource::{UsageWho, getrusage},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
+    unistd::Pid,
+};
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
 /// Waits for everything, and knows which one is the command.
@@ -25,6 +31,12 @@ impl Reaper {
                 self.exit = Some(exit_of(status));
             }
         }
+    }
+
+    /// Whether the command was stopped since this was last asked; that it has ended is left to be reaped.
+    pub(super) fn is_stopped(&self) -> bool {
+        let look = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        matches!(waitid(Id::Pid(Pid::from_raw(self.main)), look), Ok(WaitStatus::Stopped(..)))
     }
 
     /// How the command ended, once it has.
