@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn answers_become_advice() {
         let answer = |body: &str| {
-            let text = format!("403 Forbidden: {body}");
-            answered(&[text.clone()], code(&[text]))
+            let texts = [format!("403 Forbidden: {body}")];
+            answered(&texts, code(&texts))
         };
         assert!(answer("<Error><Code>RequestTimeTooSkewed</Code></Error>").contains("clock"));
         assert!(answer("<Error><Code>AccessDenied</Code></Error>").contains("AccessDenied: these credentials"));
