@@ -67,9 +67,13 @@ fn the_contract_on_google() {
     });
 }
 
+/// Not that exactly one is told so: servers do not keep the condition on a completion as they keep it on a creation, and
+/// it is not relied on, since no two writers draw the same name for a pack.
 #[test]
-fn of_many_who_publish_long_objects_exactly_one_does() {
-    let Some(server) = S3Server::start("of_many_who_publish_long_objects_exactly_one_does") else { return };
+fn of_many_who_publish_long_objects_one_is_there_whole_and_was_told_so() {
+    let Some(server) = S3Server::start("of_many_who_publish_long_objects_one_is_there_whole_and_was_told_so") else {
+        return;
+    };
     let medium = bucket(&server, "long");
     let key = layout::pack(&PackId([7; 16]));
     let told: Vec<Created> = thread::scope(|scope| {
@@ -85,9 +89,9 @@ fn of_many_who_publish_long_objects_exactly_one_does() {
             .collect();
         racers.into_iter().map(|racer| racer.join().expect("no panic")).collect()
     });
-    assert_eq!(told.iter().filter(|created| **created == Created::New).count(), 1, "{told:?}");
     let object = medium.read(&key, u64::MAX).expect("there");
     assert!(object.len() == 20 << 20 && object.iter().all(|byte| *byte == object[0]));
+    assert_eq!(told[usize::from(object[0]) - 1], Created::New, "{told:?}");
     // Read in pieces, on many threads and through what is read ahead.
     thread::scope(|scope| {
         for worker in 0..4 {
