@@ -11,13 +11,16 @@ from pathlib import Path
 from . import fan_in, install, machine, objects, plot, report, rounds, startup, workloads
 from .measure import Meter
 from .peers import PEERS
+from .peers.bucket import Bucket
 from .place import Place
 from .setting import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "docs" / "benchmarks"
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PARTS = (*workloads.WHAT, "f", "python", "startup")
+PARTS = (*workloads.WHAT, "f", "python", "startup", "bucket")
+# What the aims for buckets are about.
+IN_BUCKETS = ("a", "c")
 
 
 def arguments():
@@ -79,6 +82,11 @@ def measure(setting, given, peers):
     for name in given.workloads:
         if name in workloads.WHAT:
             rounds.run(setting, made(name), peers)
+    if "bucket" in given.workloads:
+        clients = [peer for peer in peers if isinstance(peer, Bucket)]
+        for name in IN_BUCKETS:
+            if name not in given.workloads:
+                rounds.run(setting, made(name), clients)
     if "python" in given.workloads:
         for name in objects.KINDS:
             objects.run(setting, made(name))

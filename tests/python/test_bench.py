@@ -108,6 +108,13 @@ class Aims(unittest.TestCase):
         names = {peer.name for peer in PEERS}
         self.assertLessEqual({*aims.MOVERS, aims.LEAST, aims.LEAST_COMPRESSED, aims.LEAST_UNSYNCED, aims.CLONES, aims.CP_B3SUM, aims.BUCKET, *aims.CLIENTS}, names)
 
+    def test_the_aims_for_buckets_are_measured_alone(self):
+        from bench import __main__ as program
+
+        self.assertIn("bucket", program.PARTS)
+        names = {aim.what.rpartition(": ")[2] for aim in aims.aims(2) if aim.what.startswith("bucket, ")}
+        self.assertEqual(names, set(program.IN_BUCKETS))
+
     def test_at_least(self):
         what = "bucket, restore: the faster of s5cmd and rclone ÷ kale-agent: c"
         named = {"workload": "c", "op": "restore"}

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Sandbox {
     folder: TempDir,
+    /// What the agent finds in its environment besides.
+    variables: Vec<(String, String)>,
 }
 
 /// How a call of the agent ended.
@@ -35,7 +37,22 @@ impl Sandbox {
 
     /// A new folder without a store in it.
     pub fn without_store() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("kale-test-").tempdir().expect("a temporary folder") }
+        let folder = tempfile::Builder::new().prefix("kale-test-").tempdir().expect("a temporary folder");
+        Self { folder, variables: Vec::new() }
+    }
+
+    /// A new folder with a new store elsewhere, which these variables lead to.
+    pub fn with_store_at(store: &str, variables: Vec<(String, String)>) -> Self {
+        let sandbox = Self::without_store().with("KALE_STORE", store);
+        let sandbox = variables.iter().fold(sandbox, |sandbox, (name, value)| sandbox.with(name, value));
+        sandbox.ok(["init", store]);
+        sandbox
+    }
+
+    /// The same with a variable more in the agent's environment, or another value of one.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// A path in the folder.
@@ -74,6 +91,7 @@ impl Sandbox {
             .env("KALE_STORE", self.store())
             .env("KALE_PIPELINE", "p")
             .env("KALE_RUN", "r")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

@@ -28,7 +28,7 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command as a step: restore its inputs, be its init, store and commit its outputs.
     Run(Box<RunArgs>),
-    /// Make a folder a store.
+    /// Make a folder or a prefix of a bucket a store.
     Init(InitArgs),
     /// Store a file, a folder or standard input as an artifact.
     Save(SaveArgs),
@@ -59,7 +59,7 @@ pub(super) enum Command {
 /// Which store, and where addresses without a pipeline or run are.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StoreArgs {
-    /// The store: a path or file:// URL; without it, the nearest .kale folder upwards.
+    /// The store: a path, file://, s3://, gs:// or az:// URL; without it, the nearest .kale folder upwards.
     #[arg(long, env = "KALE_STORE", value_name = "URL")]
     pub(super) store: Option<String>,
     /// The id that the store must have.
@@ -243,7 +243,7 @@ pub(super) enum OnChangedArg {
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// The folder [default: .kale].
+    /// The folder, or the URL of a bucket, s3://bucket/prefix [default: .kale].
     pub(super) folder: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! `kale-agent init`: makes a folder a store.
+//! `kale-agent init`: makes a folder, or a prefix of a bucket, a store.
 
 use super::{
     args::InitArgs,

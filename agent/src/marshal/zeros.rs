@@ -15,7 +15,7 @@ pub(crate) fn is_zeros(content: &[u8]) -> bool {
 /// The digest of a chunk of zeros; the longest one's is at hand, since a hole has thousands of them.
 pub(crate) fn zeros_digest(bytes: u32) -> Digest {
     const LONGEST: usize = cut::MAX;
-    static ZEROS: [u8; LONGEST] = [0; LONGEST];
-    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(&ZEROS));
-    if bytes as usize == LONGEST { *DIGEST } else { Digest::of(&ZEROS[..bytes as usize]) }
+    // Made when they are needed: as a constant they would be a MiB of the binary.
+    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(&vec![0; LONGEST]));
+    if bytes as usize == LONGEST { *DIGEST } else { Digest::of(&vec![0; bytes as usize]) }
 }

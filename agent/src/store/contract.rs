@@ -19,6 +19,7 @@ use std::{
 };
 
 const RACERS: u8 = 16;
+/// How often a race is run where it costs nothing.
 const ROUNDS: u8 = 25;
 const MIB: usize = 1 << 20;
 
@@ -27,8 +28,16 @@ const MIB: usize = 1 << 20;
 /// # Panics
 /// With the name of the check and what it found, if the contract is broken.
 pub fn contract(make: impl Fn() -> Arc<dyn Transport>) {
+    contract_with(ROUNDS, make);
+}
+
+/// The same with so many rounds of each race, for a medium on which racers wait for each other.
+///
+/// # Panics
+/// As [`contract`] does.
+pub fn contract_with(rounds: u8, make: impl Fn() -> Arc<dyn Transport>) {
     for (name, check) in CHECKS {
-        check(&Case { name, medium: make() });
+        check(&Case { name, medium: make(), rounds });
     }
 }
 
@@ -58,6 +67,7 @@ const CHECKS: &[Check] = &[
 struct Case {
     name: &'static str,
     medium: Arc<dyn Transport>,
+    rounds: u8,
 }
 
 impl Case {
@@ -160,7 +170,7 @@ fn created_once(case: &Case) {
 }
 
 fn created_once_in_a_race(case: &Case) {
-    for round in 0..ROUNDS {
+    for round in 0..case.rounds {
         let key = layout::commit(&shard(round.into()));
         let winners = case.race(|racer| case.medium.create(&key, &[racer, round]));
         case.same(winners.len(), 1);
@@ -185,7 +195,7 @@ fn empty_is_healed(case: &Case) {
 }
 
 fn healed_once_in_a_race(case: &Case) {
-    for round in 0..ROUNDS {
+    for round in 0..case.rounds {
         let key = layout::commit(&shard(round.into()));
         case.ok(case.medium.create(&key, b""));
         let winners = case.race(|racer| case.medium.create(&key, &[racer, round]));
@@ -245,7 +255,7 @@ fn published_once(case: &Case) {
 }
 
 fn published_once_in_a_race(case: &Case) {
-    for round in 0..ROUNDS {
+    for round in 0..case.rounds {
         let key = pack(round);
         let winners = case.race(|racer| case.write(&key, &[&[racer], &[round]]).publish());
         case.same(winners.len(), 1);

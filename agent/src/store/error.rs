@@ -82,6 +82,31 @@ pub enum StoreError {
         /// The id that was expected.
         expected: StoreId,
     },
+    /// The bucket that a store is to lie in is not there.
+    #[error("{store} cannot be used: there is no bucket '{bucket}', and the agent makes none")]
+    NoBucket {
+        /// The location.
+        store: String,
+        /// The bucket's name.
+        bucket: String,
+    },
+    /// Nothing in the environment says who we are; nobody was asked.
+    #[error("no credentials for {store}: set {set}")]
+    NoCredentials {
+        /// The location.
+        store: String,
+        /// What would help.
+        set: &'static str,
+    },
+    /// The server overwrites what it was told to create only if it is absent.
+    #[error(
+        "{store} cannot hold a store: its server ignores If-None-Match, so that two attempts could commit; use a server \
+         that keeps to it (docs/buckets.md has a list), or a volume"
+    )]
+    Overwrites {
+        /// The location.
+        store: String,
+    },
     /// The location cannot be understood.
     #[error("'{text}' is no store location: {why}")]
     Location {
@@ -102,6 +127,7 @@ impl StoreError {
             Self::Object { source, .. } if source.is_newer() => Code::Store,
             Self::Object { .. } => Code::Damaged,
             Self::NotAStore { .. } | Self::Absent { .. } | Self::OtherStore { .. } => Code::Store,
+            Self::NoBucket { .. } | Self::NoCredentials { .. } | Self::Overwrites { .. } => Code::Store,
             Self::Location { .. } => Code::Usage,
         }
     }

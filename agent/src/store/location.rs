@@ -1,9 +1,13 @@
 //! Where a store is: from what people write to a medium.
 
-use super::{StoreError, Sync, Transport, Volume};
+use super::{
+    StoreError, Sync, Transport, Volume,
+    bucket::{Bucket, Place, Provider},
+};
 use kale_protocol::layout;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use std::{
+    env,
     ffi::OsString,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
@@ -15,14 +19,34 @@ pub const FOLDER: &str = ".kale";
 
 const NON_TEXT: &AsciiSet = &CONTROLS.add(b'%').add(b' ').add(b'?').add(b'#');
 
-/// Opens the medium at a location: a path or a `file://` URL.
+/// What a location means.
+#[derive(Debug, PartialEq, Eq)]
+enum Location {
+    Folder(PathBuf),
+    Bucket(Place),
+}
+
+/// Opens the medium at a location: a path, a `file://` URL, or the URL of a bucket, on which everything is durable
+/// whatever `sync` says.
 pub fn open(text: &str, sync: Sync) -> Result<Arc<dyn Transport>, StoreError> {
-    open_folder(&parse(text)?, sync)
+    match parse(text)? {
+        Location::Folder(folder) => open_folder(&folder, sync),
+        Location::Bucket(place) => Ok(Arc::new(Bucket::open(place, &variables())?)),
+    }
 }
 
 /// Makes a medium at a location, or opens the one that is there.
 pub fn create(text: &str) -> Result<Arc<dyn Transport>, StoreError> {
-    create_folder(&parse(text)?)
+    match parse(text)? {
+        Location::Folder(folder) => create_folder(&folder),
+        Location::Bucket(place) => Ok(Arc::new(Bucket::create(place, &variables())?)),
+    }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    env::vars_os().filter_map(text).collect()
 }
 
 /// Opens a folder as a medium; it must be there.
@@ -49,13 +73,16 @@ pub(super) fn of(folder: &Path) -> String {
     }
 }
 
-fn parse(text: &str) -> Result<PathBuf, StoreError> {
+fn parse(text: &str) -> Result<Location, StoreError> {
     let wrong = |why| StoreError::Location { text: text.escape_debug().to_string(), why };
     if text.is_empty() {
         return Err(wrong("it is empty"));
     }
     let url = text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '.']));
-    let Some((scheme, rest)) = url else { return Ok(PathBuf::from(text)) };
+    let Some((scheme, rest)) = url else { return Ok(Location::Folder(PathBuf::from(text))) };
+    if let Some(provider) = Provider::of_scheme(scheme) {
+        return Place::parse(provider, rest).map(Location::Bucket).map_err(wrong);
+    }
     match scheme {
         "file" => {
             let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -65,10 +92,9 @@ fn parse(text: &str) -> Result<PathBuf, StoreError> {
             if !path.starts_with('/') {
                 return Err(wrong("a file URL names an absolute path, as in file:///mnt/kale"));
             }
-            Ok(PathBuf::from(OsString::from_vec(percent_decode_str(path).collect())))
+            Ok(Location::Folder(PathBuf::from(OsString::from_vec(percent_decode_str(path).collect()))))
         }
-        "s3" | "gs" | "az" => Err(wrong("buckets are not supported by this version, which keeps stores on volumes")),
-        _ => Err(wrong("give a path, or a URL such as file:///mnt/kale")),
+        _ => Err(wrong("give a path, or a URL such as file:///mnt/kale or s3://bucket/prefix")),
     }
 }
 
@@ -76,14 +102,24 @@ fn parse(text: &str) -> Result<PathBuf, StoreError> {
 mod tests {
     use super::*;
 
+    fn folder(text: &str) -> PathBuf {
+        match parse(text).unwrap() {
+            Location::Folder(folder) => folder,
+            Location::Bucket(place) => panic!("{text} is the bucket {place}"),
+        }
+    }
+
     #[test]
     fn paths_and_urls() {
-        assert_eq!(parse("a/b").unwrap(), Path::new("a/b"));
-        assert_eq!(parse("file:///mnt/a%20b").unwrap(), Path::new("/mnt/a b"));
-        assert_eq!(parse("file://localhost/mnt").unwrap(), Path::new("/mnt"));
-        assert_eq!(parse("/mnt/a://b").unwrap(), Path::new("/mnt/a://b"));
-        assert_eq!(parse("./s3://b").unwrap(), Path::new("./s3://b"));
-        for bad in ["", "file://host/x", "file:///a?b", "s3://b/p", "gs://b", "az://b/p", "ftp://x"] {
+        assert_eq!(folder("a/b"), Path::new("a/b"));
+        assert_eq!(folder("file:///mnt/a%20b"), Path::new("/mnt/a b"));
+        assert_eq!(folder("file://localhost/mnt"), Path::new("/mnt"));
+        assert_eq!(folder("/mnt/a://b"), Path::new("/mnt/a://b"));
+        assert_eq!(folder("./s3://b"), Path::new("./s3://b"));
+        for bucket in ["s3://b/p", "gs://b", "az://b/p/q"] {
+            assert!(matches!(parse(bucket).unwrap(), Location::Bucket(place) if place.to_string() == bucket));
+        }
+        for bad in ["", "file://host/x", "file:///a?b", "s3://", "gs:///p", "s3://b/../p", "ftp://x"] {
             assert!(parse(bad).unwrap_err().to_string().contains(bad), "{bad}");
         }
     }
@@ -92,7 +128,7 @@ mod tests {
     fn a_folder_is_found_by_its_own_name() {
         for name in [&b"plain"[..], b"\xff %23#?", "\u{fc}".as_bytes()] {
             let path = Path::new("/mnt").join(OsString::from_vec(name.to_vec()));
-            assert_eq!(parse(&of(&path)).unwrap(), path);
+            assert_eq!(folder(&of(&path)), path);
         }
     }
 

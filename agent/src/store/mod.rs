@@ -1,10 +1,11 @@
-//! The store: whole objects under keys, on a volume or in memory, behind one seam.
+//! The store: whole objects under keys, on a volume, in a bucket or in memory, behind one seam.
 //!
 //! [`transport`] is the seam; everything above it speaks in keys and objects and holds on any medium that can create
 //! an object only if it is absent.
 
 mod attempt;
 pub mod browse;
+pub mod bucket;
 mod commit;
 pub mod contract;
 mod error;

@@ -95,7 +95,7 @@ class Rclone(Bucket):
 
 
 class KaleAgentBucket(Bucket, KaleAgent):
-    """The agent with its store in the bucket, once it can: its help says so by naming `s3://`."""
+    """The agent with its store in the bucket, where its help names `s3://`: older binaries cannot."""
 
     name = "kale-agent on S3"
     needs = ("weed",)

@@ -1,0 +1,236 @@
+//! Reading ahead: a bucket answers late and many at once, and a restore asks for one MiB after the other.
+//!
+//! Large reads are served from blocks, and where they go on through an object the blocks behind are asked for before
+//! they are needed. Small reads, and what is read here and there, go to the server as they are. Memory: the blocks,
+//! those under way included; a block that was read to its end is dropped at once.
+
+use super::Medium;
+use bytes::Bytes;
+use kale_protocol::layout::Key;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// Length of a block: a server sends one in about the time that it takes to begin.
+const BLOCK: u64 = 4 << 20;
+/// Reads from this length on are worth a block.
+const LARGE: usize = 128 << 10;
+/// Most blocks, and how many of them are asked for ahead.
+const BLOCKS: usize = 8;
+const AHEAD: u64 = 5;
+/// Objects whose course is remembered.
+const COURSES: usize = 16;
+
+/// Blocks of objects that never change.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    state: Mutex<State>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The one that was asked for first stands first.
+    blocks: VecDeque<Arc<Block>>,
+    courses: HashMap<Key, Course>,
+}
+
+/// How far an object has been read.
+#[derive(Debug, Default)]
+struct Course {
+    /// Its length, once an answer told it.
+    bytes: Option<u64>,
+    /// Where it began to be read from one end to the other.
+    begun: u64,
+    /// The block behind the last that was read.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Block {
+    key: Key,
+    number: u64,
+    content: Mutex<Content>,
+    arrived: Condvar,
+}
+
+#[derive(Debug)]
+enum Content {
+    Coming,
+    /// What arrived, how many bytes of it nobody has read yet, and how long the object is.
+    Here {
+        content: Vec<Bytes>,
+        unread: u64,
+        object: u64,
+    },
+    Failed,
+}
+
+impl ReadAhead {
+    /// At most so many bytes of blocks.
+    pub(super) fn within(bytes: u64) -> Self {
+        let most = usize::try_from(bytes / BLOCK).unwrap_or(BLOCKS).clamp(2, BLOCKS);
+        Self { state: Mutex::default(), most }
+    }
+
+    /// Fills a buffer from blocks. `false` where it is not to be had from them: then the server is to be asked, and
+    /// tells also what is wrong.
+    pub(super) fn read_at(&self, medium: &Arc<Medium>, key: &Key, offset: u64, buffer: &mut [u8]) -> bool {
+        let mut rest = &mut buffer[..];
+        let mut at = offset;
+        while !rest.is_empty() {
+            let within = usize::try_from(BLOCK - at % BLOCK).unwrap_or(usize::MAX).min(rest.len());
+            let (now, later) = rest.split_at_mut(within);
+            let Some(block) = self.block(medium, key, at / BLOCK, now.len() + later.len()) else { return false };
+            if !block.take(at % BLOCK, now) {
+                self.drop_block(&block);
+                return false;
+            }
+            if block.is_used_up() {
+                self.drop_block(&block);
+            }
+            at += within as u64;
+            rest = later;
+        }
+        true
+    }
+
+    /// Forgets an object that may be another one from now on.
+    pub(super) fn forget(&self, key: &Key) {
+        self.forget_where(|of| of == key);
+    }
+
+    /// Forgets all objects in a folder.
+    pub(super) fn forget_under(&self, folder: &Key) {
+        let prefix = format!("{folder}/");
+        self.forget_where(|of| of.as_str().starts_with(&prefix));
+    }
+
+    fn forget_where(&self, gone: impl Fn(&Key) -> bool) {
+        let mut state = self.lock();
+        state.blocks.retain(|block| !gone(&block.key));
+        state.courses.retain(|key, _| !gone(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_block(&self, block: &Arc<Block>) {
+        self.lock().blocks.retain(|there| !Arc::ptr_eq(there, block));
+    }
+
+    /// The block of that number, asked for now if it is worth it, and some behind it.
+    fn block(&self, medium: &Arc<Medium>, key: &Key, number: u64, wanted: usize) -> Option<Arc<Block>> {
+        let mut state = self.lock();
+        let there = state.find(key, number);
+        if there.is_none() && wanted < LARGE {
+            return None;
+        }
+        if state.courses.len() >= COURSES && !state.courses.contains_key(key) {
+            state.courses.clear();
+        }
+        let course = state.courses.entry(key.clone()).or_default();
+        // Workers read beside each other: one may be a block behind the other.
+        if number > course.next || number + 1 < course.next {
+            course.begun = number;
+            course.next = number;
+        }
+        course.next = course.next.max(number + 1);
+        // Slowly at first: who reads one piece may want no more.
+        let ahead = AHEAD.min(number + 2 - course.begun.min(number));
+        if let Some(object) = there.as_ref().and_then(|block| block.object()) {
+            course.bytes = Some(object);
+        }
+        let end = course.bytes.map_or(0, |bytes| bytes.div_ceil(BLOCK));
+        let block = match there {
+            Some(block) => block,
+            None => self.ask(&mut state, medium, key, number)?,
+        };
+        for soon in number + 1..(number + 1 + ahead).min(end) {
+            if state.find(key, soon).is_none() && self.ask(&mut state, medium, key, soon).is_none() {
+                break;
+            }
+        }
+        Some(block)
+    }
+
+    /// Asks for a block, if there is room, or one that came and was not read to its end makes some.
+    fn ask(&self, state: &mut State, medium: &Arc<Medium>, key: &Key, number: u64) -> Option<Arc<Block>> {
+        if state.blocks.len() >= self.most {
+            let stale = |block: &Arc<Block>| block.key != *key || block.number + 1 < number;
+            let stale = state.blocks.iter().position(|block| stale(block) && !block.is_coming())?;
+            state.blocks.remove(stale);
+        }
+        let content = Mutex::new(Content::Coming);
+        let block = Arc::new(Block { key: key.clone(), number, content, arrived: Condvar::new() });
+        state.blocks.push_back(Arc::clone(&block));
+        let (asked, coming) = (Arc::clone(medium), Arc::clone(&block));
+        medium.engine.start_task(async move {
+            let arrived = asked.range(&coming.key, number * BLOCK..(number + 1) * BLOCK).await;
+            coming.arrive(arrived.ok());
+        });
+        Some(block)
+    }
+}
+
+impl State {
+    fn find(&self, key: &Key, number: u64) -> Option<Arc<Block>> {
+        self.blocks.iter().find(|block| block.number == number && block.key == *key).cloned()
+    }
+}
+
+impl Block {
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrive(&self, arrived: Option<(Vec<Bytes>, u64)>) {
+        *self.lock() = match arrived {
+            Some((content, object)) => {
+                let unread = content.iter().map(|part| part.len() as u64).sum();
+                Content::Here { content, unread, object }
+            }
+            None => Content::Failed,
+        };
+        self.arrived.notify_all();
+    }
+
+    /// Waits for it, and copies bytes from some place in it; `false` where it has not all of them.
+    fn take(&self, from: u64, buffer: &mut [u8]) -> bool {
+        let coming = |content: &mut Content| matches!(content, Content::Coming);
+        let mut here = self.arrived.wait_while(self.lock(), coming).unwrap_or_else(PoisonError::into_inner);
+        let Content::Here { content, unread, .. } = &mut *here else { return false };
+        *unread = unread.saturating_sub(buffer.len() as u64);
+        // Parts are shared, not copied, so that two can read at once.
+        let content = content.clone();
+        drop(here);
+        copy(&content, from, buffer)
+    }
+
+    fn is_coming(&self) -> bool {
+        matches!(*self.lock(), Content::Coming)
+    }
+
+    fn is_used_up(&self) -> bool {
+        matches!(*self.lock(), Content::Here { unread: 0, .. })
+    }
+
+    fn object(&self) -> Option<u64> {
+        if let Content::Here { object, .. } = *self.lock() { Some(object) } else { None }
+    }
+}
+
+/// Fills a buffer from some place in parts that lie one behind the other; `false` where they end before.
+pub(super) fn copy(parts: &[Bytes], from: u64, mut buffer: &mut [u8]) -> bool {
+    let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
+    for part in parts {
+        let here = part.get(skip..).unwrap_or_default();
+        skip = skip.saturating_sub(part.len());
+        let (now, later) = buffer.split_at_mut(here.len().min(buffer.len()));
+        now.copy_from_slice(&here[..now.len()]);
+        buffer = later;
+    }
+    buffer.is_empty()
+}
