@@ -33,6 +33,11 @@ $(VENV)/.installed: images/flights/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# What validates injected manifests; only the tests need it.
+$(VENV)/.validators: tests/python/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 demo: build $(VENV)/.installed ## Run a real pipeline on this machine: flights from New York, 16 steps.
 	$(PYTHON) images/flights/run.py --agent $(BINARY) --store $(STORE) --work target/demo/work
 
@@ -41,7 +46,7 @@ demo-containers: build images ## The same with one container a step, where a Doc
 	  --containers kale-flights:demo
 
 # All parts run, also behind one that fails: what was skipped is counted in any case.
-test: build $(VENV)/.installed ## Run every test, and count what was skipped and why.
+test: build $(VENV)/.installed $(VENV)/.validators ## Run every test, and count what was skipped and why.
 	@rm -f $(SKIPS) && touch $(SKIPS)
 	@export KALE_AGENT_BIN=$(CURDIR)/$(BINARY) KALE_TEST_SKIPS=$(SKIPS); failed=; \
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast || failed+=" cargo-test"; \

@@ -51,6 +51,10 @@ pub(super) enum Command {
     Diff(DiffArgs),
     /// Read everything again and check it against its digests.
     Verify(VerifyArgs),
+    /// Copy this binary to a path, or into a folder: what an init container does.
+    Install(InstallArgs),
+    /// Put the agent in front of every step of a manifest: Argo, KFP v2, Tekton, Kubernetes, compose.
+    Inject(Box<InjectArgs>),
 }
 
 /// Which store, and where addresses without a pipeline or run are.
@@ -316,4 +320,61 @@ pub(super) struct VerifyArgs {
     pub(super) address: AddressArgs,
     #[command(flatten)]
     pub(super) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallArgs {
+    /// Where to: a file, or a folder that gets kale-agent.
+    pub(super) dest: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InjectArgs {
+    /// The manifest, or - for standard input.
+    pub(super) file: PathBuf,
+    /// Where the result goes: a file, which may be the same one [default: standard output].
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Show what would change, and write nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Take the agent out again.
+    #[arg(long)]
+    pub(super) remove: bool,
+    /// The image with the agent in it, at /kale-agent.
+    #[arg(long, env = "KALE_AGENT_IMAGE", value_name = "IMAGE")]
+    pub(super) image: Option<String>,
+    /// The store as steps see it [default: where --store-claim or --store-host mounts it].
+    #[arg(long, value_name = "URL")]
+    pub(super) store: Option<String>,
+    /// The claim (in compose: the named volume) with the store, and where it is mounted [default: /kale/store].
+    #[arg(long, value_name = "CLAIM[:PATH]")]
+    pub(super) store_claim: Option<String>,
+    /// The same for a folder of the host.
+    #[arg(long, value_name = "FOLDER[:PATH]", conflicts_with = "store_claim")]
+    pub(super) store_host: Option<String>,
+    /// A secret with credentials as variables: all of its keys, or these.
+    #[arg(long = "secret", value_name = "NAME[:KEY,...]")]
+    pub(super) secrets: Vec<String>,
+    /// The pipeline [default: the manifest's name].
+    #[arg(long, value_name = "NAME")]
+    pub(super) pipeline: Option<Name>,
+    /// The run, in the engine's words [default: what the engine calls this execution].
+    #[arg(long, value_name = "TEXT")]
+    pub(super) run: Option<String>,
+    /// A step that stays as it is.
+    #[arg(long = "skip", value_name = "STEP")]
+    pub(super) skip: Vec<String>,
+    /// A YAML file with inputs, outputs and more of steps.
+    #[arg(long, value_name = "FILE")]
+    pub(super) map: Option<PathBuf>,
+    /// A YAML file that says what images run: name, entrypoint, cmd.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image_index: Option<PathBuf>,
+    /// An OCI layout or an archive of `docker save` to look images up in; with a name, it is that image.
+    #[arg(long = "image-archive", value_name = "[IMAGE=]FILE")]
+    pub(super) image_archives: Vec<String>,
+    /// Do not ask the container engine of this machine about images.
+    #[arg(long)]
+    pub(super) no_engine: bool,
 }
