@@ -19,10 +19,11 @@ fn golden() -> PathBuf {
 /// Every golden manifest, with the arguments that belong to it.
 fn manifests() -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
-    for engine in fs::read_dir(golden()).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
-        for entry in fs::read_dir(engine.path()).unwrap().flatten() {
+    for engine in fs::read_dir(golden()).expect("the golden manifests").flatten().filter(|entry| entry.path().is_dir())
+    {
+        for entry in fs::read_dir(engine.path()).expect("a folder an engine").flatten() {
             let path = entry.path();
-            let name = entry.file_name().into_string().unwrap();
+            let name = entry.file_name().into_string().expect("names in UTF-8");
             let Some((stem, _)) = name.split_once(".in.") else { continue };
             let beside = |kind: &str| path.with_file_name(format!("{stem}.{kind}"));
             let index = golden().join("images.yaml").display().to_string();
@@ -209,7 +210,10 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
 fn standard_input_and_json() {
     let place = Sandbox::without_store();
     let mut agent = place.agent();
-    agent.args(["inject", "-", "--json", "--no-engine", "--image", IMAGE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    agent
+        .args(["inject", "-", "-o", "-", "--json", "--no-engine", "--image", IMAGE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = agent.spawn().unwrap();
     let manifest = pod(
         "    image: python:3.12\n    command: [python]\n  - {name: proxy, image: p, command: [/kale-agent, run, --, /p]}\n",

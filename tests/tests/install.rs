@@ -12,15 +12,16 @@ use std::{
 
 fn is_ours(place: &Sandbox, path: &str) {
     let path = place.path(path);
-    assert!(fs::read(&path).unwrap() == fs::read(kale_agent()).unwrap());
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o555);
-    let told = Told::of(&Command::new(&path).args(["run", "--", "echo", "hello"]).output().unwrap());
+    assert!(fs::read(&path).expect("what was installed") == fs::read(kale_agent()).expect("the agent"));
+    assert_eq!(fs::metadata(&path).expect("what was installed").mode() & 0o7777, 0o555);
+    let told = Told::of(&Command::new(&path).args(["run", "--", "echo", "hello"]).output().expect("it starts"));
     assert_eq!((told.status, told.stdout.as_str()), (0, "hello\n"), "{told}");
 }
 
 /// Nothing but this is in the folder.
 fn only(place: &Sandbox, folder: &str, name: &str) {
-    let left: Vec<_> = fs::read_dir(place.path(folder)).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(place.path(folder)).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [name], "{folder}");
 }
 

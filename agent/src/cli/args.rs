@@ -332,7 +332,7 @@ pub(super) struct InstallArgs {
 pub(super) struct InjectArgs {
     /// The manifest, or - for standard input.
     pub(super) file: PathBuf,
-    /// Where the result goes: a file, which may be the same one [default: standard output].
+    /// Where the result goes: a file, which may be the same one, or - [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// Show what would change, and write nothing.

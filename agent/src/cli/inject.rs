@@ -21,7 +21,8 @@ struct Done {
     notes: Vec<String>,
 }
 
-pub(super) fn run(args: InjectArgs, look: Look) -> Result<u8, Failure> {
+pub(super) fn run(mut args: InjectArgs, look: Look) -> Result<u8, Failure> {
+    args.output.take_if(|path| path == Path::new("-"));
     let before = read(&args.file)?;
     let done = if args.remove {
         let removal = inject::remove(&before)?;

@@ -121,7 +121,7 @@ fn block(piece: &Piece, indent: usize, lead: &str, tape: &mut Tape, out: &mut St
         Piece::Map(pairs) if !pairs.is_empty() => {
             for (index, (key, value)) in pairs.iter().enumerate() {
                 if index > 0 && tape.maybe() {
-                    *out += &["\n", "# aside\n", "    # - x: y\n"][usize::from(tape.pick(3))];
+                    *out += ["\n", "# aside\n", "    # - x: y\n"][usize::from(tape.pick(3))];
                 }
                 *out += &if index == 0 { lead.to_owned() } else { " ".repeat(indent) };
                 *out += &format!("{key}:");

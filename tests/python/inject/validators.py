@@ -123,8 +123,19 @@ def kfp(documents):
             first = config[name]["initContainers"][0]
             assert mounts["kale-agent"] == BIN, name
             assert first["volumeMounts"] == [{"volumeName": "kale-agent", "mountPath": BIN}], name
-    for name in config:
+    need("kfp.kubernetes")
+    from kfp.kubernetes import kubernetes_executor_config_pb2
+
+    message = kubernetes_executor_config_pb2.KubernetesExecutorConfig
+    for name, parts in config.items():
         assert name in executors, f"{name} is no executor"
+        parts = copy.deepcopy(parts)
+        if "init_containers" not in message.DESCRIPTOR.fields_by_name:
+            # Younger than the SDK: what its message says, by hand.
+            for container in parts.pop("initContainers", []):
+                assert set(container) <= {"name", "image", "command", "args", "env", "volumeMounts", "restartPolicy", "resources"}
+                assert all(set(mount) == {"volumeName", "mountPath"} for mount in container["volumeMounts"])
+        json_format.ParseDict(parts, message())
 
 
 def compose(documents):
