@@ -80,21 +80,9 @@ fn golden_manifests_come_out_as_expected_and_come_back_to_the_byte() {
 fn another_versions_injection_is_replaced() {
     let place = Sandbox::without_store();
     for (input, arguments) in manifests() {
-        let other = [&arguments[..], &["--image".to_owned(), "elsewhere.example/agent:9".to_owned()]].concat();
+        let other = |word: &String| if word == IMAGE { "elsewhere.example/agent:9" } else { word }.to_owned();
+        let other: Vec<String> = arguments.iter().map(other).collect();
         let words = |file: &str, with: &[String]| [&["inject".to_owned(), file.to_owned()][..], with].concat();
-        // The last of two images would count; each is given once.
-        let other: Vec<String> = other.into_iter().filter(|word| word != IMAGE).collect();
-        let other: Vec<String> = {
-            let mut seen = false;
-            other
-                .into_iter()
-                .filter(|word| {
-                    let first = word == "--image" && !seen;
-                    seen |= first;
-                    !first
-                })
-                .collect()
-        };
         let file = input.display().to_string();
         let once = place.ok(words(&file, &arguments));
         place.write("other", place.ok(words(&file, &other)));
