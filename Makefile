@@ -33,9 +33,10 @@ $(VENV)/.installed: images/flights/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-# What only tests need: an S3 server.
-$(VENV)/.tests: tests/requirements.txt $(VENV)/.installed
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+# What only tests need: an S3 server, and what validates injected manifests.
+$(VENV)/.tests: tests/requirements.txt tests/python/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  --requirement tests/requirements.txt --requirement tests/python/requirements.txt
 	@touch $@
 
 demo: build $(VENV)/.installed ## Run a real pipeline on this machine: flights from New York, 16 steps.

@@ -2,10 +2,12 @@
 //! init, stores what it made, and commits it once.
 //!
 //! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
-//! `kale_protocol`. `report` is told by all and uses none, `limits` is asked by all and uses none; `tests/tests/layers.rs` keeps it so.
+//! `kale_protocol`. `report` is told by all and uses none, `limits` is asked by all and uses none, `inject` is used by `cli`
+//! alone and uses `kale_protocol` alone; `tests/tests/layers.rs` keeps it so.
 
 pub mod cli;
 pub mod fanin;
+pub mod inject;
 pub mod limits;
 pub mod marshal;
 pub mod python;

@@ -5,7 +5,7 @@ use kale_tests::{
     sandbox::{Sandbox, Told},
     skip::skip,
 };
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 /// An image that is removed when dropped.
 struct Image(String);
@@ -78,6 +78,27 @@ fn a_step_in_a_container_commits_to_a_store_on_a_volume() {
     assert!(fs::read(place.path("back")).unwrap() == fs::read(kale_agent()).unwrap());
     let told = image.run(&options, &step);
     assert!(told.stderr.contains("committed already"), "{told}");
+}
+
+#[test]
+fn install_as_anybody_with_nothing_allowed() {
+    let place = Sandbox::without_store();
+    let Some(image) = Image::build("install_as_anybody_with_nothing_allowed", &place) else { return };
+    // As an emptyDir is: anybody may write there.
+    fs::create_dir(place.path("bin")).unwrap();
+    fs::set_permissions(place.path("bin"), fs::Permissions::from_mode(0o777)).unwrap();
+    let volume = format!("{}:/kale/bin", place.path("bin").display());
+    let hard =
+        ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "12345", "-v", &volume];
+    for done in ["installed", "there already"] {
+        let told = image.run(&hard, &["install", "/kale/bin"]);
+        assert!(told.status == 0 && told.stdout.starts_with(done), "{told}");
+    }
+    assert!(fs::read(place.path("bin/kale-agent")).unwrap() == fs::read(kale_agent()).unwrap());
+    let read_only = format!("{volume}:ro");
+    let step = ["--entrypoint", "/kale/bin/kale-agent", "--user", "54321", "-v", &read_only];
+    let told = image.run(&step, &["run", "--", "/kale-agent", "--version"]);
+    assert_eq!((told.status, told.stdout.starts_with("kale-agent ")), (0, true), "{told}");
 }
 
 #[test]

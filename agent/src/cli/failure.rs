@@ -1,6 +1,7 @@
 //! Errors to words and exit codes: the one place that decides both.
 
 use crate::{
+    inject::InjectError,
     marshal::MarshalError,
     report,
     step::StepError,
@@ -105,6 +106,17 @@ impl From<StoreError> for Failure {
 impl From<MarshalError> for Failure {
     fn from(error: MarshalError) -> Self {
         Self::of(error.code(), &error)
+    }
+}
+
+impl From<InjectError> for Failure {
+    fn from(error: InjectError) -> Self {
+        let code = error.code();
+        let remedy = match code {
+            Code::Io => Some("check the path, permissions and free space: nothing was written".to_owned()),
+            _ => error.remedy().map(str::to_owned).or_else(|| remedy(code)),
+        };
+        Self { remedy, ..Self::of(code, &error) }
     }
 }
 

@@ -9,6 +9,8 @@ mod failure;
 mod fan_out;
 mod head;
 mod init;
+mod inject;
+mod install;
 mod load;
 mod log;
 mod ls;
@@ -63,5 +65,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Log(args) => log::run(&args, look),
         Command::Diff(args) => diff::run(&args, look),
         Command::Verify(args) => verify::run(&args, look),
+        Command::Install(args) => install::run(&args, look),
+        Command::Inject(args) => inject::run(*args, look),
     }
 }

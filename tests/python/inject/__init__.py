@@ -1,0 +1,1 @@
+"""Injected manifests, validated with what their engines say about manifests."""
