@@ -1,11 +1,14 @@
 //! A stand-in for Google Cloud Storage on loopback, where its program is to be had.
 
-use crate::{running::PATIENCE, skip::skip};
+use crate::{
+    running::{Killed, PATIENCE},
+    skip::skip,
+};
 use std::{
     env,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +19,7 @@ pub const BUCKET: &str = "kale";
 /// A running stand-in with an empty bucket; ended when dropped.
 #[derive(Debug)]
 pub struct Google {
-    process: Child,
+    process: Killed,
     port: u16,
 }
 
@@ -39,10 +42,10 @@ impl Google {
             .stdout(Stdio::null())
             .spawn()
             .expect("the stand-in starts");
-        let mut google = Self { process, port };
+        let mut google = Self { process: Killed(process), port };
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = google.process.try_wait().expect("it can be waited for");
+            let ended = google.process.0.try_wait().expect("it can be waited for");
             assert!(ended.is_none() && begin.elapsed() < PATIENCE, "the stand-in does not become ready");
             thread::sleep(Duration::from_millis(20));
         }
@@ -62,13 +65,6 @@ impl Google {
             ("GCE_METADATA_HOST", "127.0.0.1:1".to_owned()),
         ];
         all.map(|(name, value)| (name.to_owned(), value)).into()
-    }
-}
-
-impl Drop for Google {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -93,6 +93,18 @@ impl Drop for Running {
     }
 }
 
+/// A process that is killed and waited for when dropped.
+#[derive(Debug)]
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Whether there is a process of that number, zombies included.
 pub fn exists(pid: i32) -> bool {
     nix::sys::signal::kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)

@@ -1,6 +1,9 @@
 //! An S3 server on loopback: SeaweedFS on free ports, ended by its process.
 
-use crate::{running::PATIENCE, skip::skip};
+use crate::{
+    running::{Killed, PATIENCE},
+    skip::skip,
+};
 use std::{
     env,
     fs::{self, File},
@@ -33,7 +36,7 @@ const PORTS: [&str; 10] = [
 /// A running server with an empty bucket; ended when dropped.
 #[derive(Debug)]
 pub struct S3Server {
-    process: Child,
+    process: Killed,
     port: u16,
     folder: TempDir,
 }
@@ -61,7 +64,7 @@ impl S3Server {
         let all = serde_json::json!({ "identities": [identity, reader] });
         fs::write(&settings, all.to_string()).expect("a file of settings");
         let (process, port) = run(&program, folder.path(), &settings);
-        let mut server = Self { process, port, folder };
+        let mut server = Self { process: Killed(process), port, folder };
         server.wait();
         Some(server)
     }
@@ -99,7 +102,7 @@ impl S3Server {
     fn wait(&mut self) {
         let begin = Instant::now();
         while !self.answers() {
-            let ended = self.process.try_wait().expect("it can be waited for");
+            let ended = self.process.0.try_wait().expect("it can be waited for");
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(ended.is_none() && begin.elapsed() < PATIENCE, "the S3 server does not become ready: {}", log());
             thread::sleep(Duration::from_millis(50));
@@ -116,13 +119,6 @@ impl S3Server {
             && answer.contains("AccessDenied")
             && fs::read_to_string(self.folder.path().join("log"))
                 .is_ok_and(|log| log.contains("All enabled components"))
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
