@@ -73,12 +73,17 @@ impl Running {
 
     /// Its status as a shell would show it, once it has ended.
     pub fn status(&mut self) -> i32 {
+        self.status_within(PATIENCE)
+    }
+
+    /// The same, of one that may take longer, or has to be faster.
+    pub fn status_within(&mut self, patience: Duration) -> i32 {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status.code().unwrap_or_else(|| 128 + status.signal().expect("code or signal"));
             }
-            assert!(begin.elapsed() < PATIENCE, "it has not ended in time");
+            assert!(begin.elapsed() < patience, "it has not ended in time");
             thread::sleep(Duration::from_millis(2));
         }
     }

@@ -25,7 +25,7 @@ fn stores_that_are_none() {
     let location = |path: &str| place.path(path).display().to_string();
     refused(&place, 191, &["ls", "--store", &location("nowhere")], &["nowhere", "does not exist"]);
     refused(&place, 191, &["ls", "--store", &location("plain")], &["is not a kale store"]);
-    refused(&place, 190, &["ls", "--store", "s3://bucket/prefix"], &["s3://bucket/prefix"]);
+    refused(&place, 191, &["ls", "--store", "s3://bucket/prefix"], &["no credentials for s3://bucket/prefix"]);
     refused(&place, 190, &["ls", "--store", "ftp://x"], &["ftp://x"]);
     refused(&place, 191, &run("s", &["--store", &location("plain")]), &["is not a kale store"]);
     assert!(!place.path("ran").exists());
@@ -236,8 +236,8 @@ fn cut_manifests_commits_and_records() {
 #[test]
 fn a_store_is_not_made_in_a_folder_that_is_called_like_a_bucket() {
     let place = Sandbox::without_store();
-    for url in ["s3://bucket/prefix", "gs://bucket", "ftp://host/x"] {
-        assert!(place.fails(190, ["init", url]).contains(url));
+    for (status, url) in [(191, "s3://bucket/prefix"), (191, "gs://bucket"), (190, "ftp://host/x")] {
+        assert!(place.fails(status, ["init", url]).contains(url));
     }
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0);
     place.ok(["init", &format!("file://{}", place.path("made").display())]);

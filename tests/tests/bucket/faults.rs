@@ -149,9 +149,10 @@ fn a_server_that_is_gone_ends_the_step() {
     drop(case.server);
     let begin = Instant::now();
     step.close_stdin();
-    assert_eq!(step.status(), 195);
+    // The output, and then the record of the failed attempt: each is given up after 20 seconds at most.
+    assert_eq!(step.status_within(Duration::from_secs(60)), 195);
     assert!(case.place.read("told").contains("cannot be reached"), "{}", case.place.read("told"));
-    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(50), "{:?}", begin.elapsed());
 }
 
 #[test]
