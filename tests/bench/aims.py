@@ -23,7 +23,7 @@ class Aim:
     """One aim: met if the figure is at most the limit, or at least where `at_least` says so.
 
     `least` is the same figure of a program that does no more than it has to: where that misses the limit too, the aim is
-    out of reach on this machine.
+    hardly in reach on this machine.
     """
 
     what: str

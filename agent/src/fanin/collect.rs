@@ -43,7 +43,8 @@ pub fn shape_word(shape: Shape) -> &'static str {
 
 /// Restores every source under its shard's number below `target`, which must not exist, and writes the index last.
 ///
-/// Sources are in shard order; a few are restored at once, under one progress. On an error what was restored is removed again.
+/// Sources are in shard order; a few are restored at once, under one progress. On an error what was restored is removed
+/// again.
 pub fn collect(
     store: &Store,
     sources: &[(Source, Shape, Option<String>)],

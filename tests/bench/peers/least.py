@@ -1,4 +1,4 @@
-"""The least work: read, hash, write, and nothing else. What it takes, nobody who stores the same can go below."""
+"""The least work: read, hash, write, and nothing else: a yardstick of the machine, which can be beaten."""
 
 from ..measure import Command
 from .base import Peer

@@ -1,7 +1,7 @@
-//! The least that a store can do: read, hash, perhaps compress, write; on all cores, with nothing around it.
+//! Little more than a store has to do: read, hash, perhaps compress, write; on all cores, with nothing around it.
 //!
-//! It is measured beside kale-agent: what it takes is out of reach for whoever stores the same bytes by the same digest
-//! on the same machine. It is no store: no manifest, no dedup, no order of publication, no checks of what it reads.
+//! It is measured beside kale-agent, as a yardstick of the machine and no proof: it is plain code, and can be beaten.
+//! It is no store: no manifest, no dedup, no order of publication, no checks of what it reads.
 //!
 //!     least save [--zstd] [--no-sync] SOURCE PACK      least again SOURCE PACK      least load PACK TARGET
 

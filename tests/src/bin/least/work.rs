@@ -1,4 +1,4 @@
-//! The work itself: two passes less than anybody needs, on as many threads as there are cores.
+//! The work itself, on as many threads as there are cores.
 
 use super::pack::{PIECE, Task, read_list, tasks, write_list};
 use std::{
