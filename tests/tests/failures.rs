@@ -204,7 +204,7 @@ fn held(running: &Running) -> (String, String) {
 
 fn start_held(place: &Sandbox, step: &str, script: &str) -> Running {
     let mut command = place.agent();
-    let run = "exec \"$0\" run --step \"$1\" --out x --pause-on-failure 1h -- sh -c \"$2\" 2>&1";
+    let run = "exec \"$0\" run --step \"$1\" --out x --pause-on-failure 1h --timeout 2s -- sh -c \"$2\" 2>&1";
     let agent = kale_tests::binary::kale_agent();
     // stderr is read with stdout.
     let mut shell = std::process::Command::new("sh");
@@ -251,6 +251,30 @@ fn a_stop_ends_the_hold_and_a_step_that_is_not_held_cannot_be_resumed() {
     assert_eq!(told.stdout, "190\n", "{told}");
     assert!(told.stderr.contains("not held"), "{told}");
     assert!(place.fails(190, ["resume", "abort"]).contains("--socket"));
-    let told = place.try_step("u", ["--pause-on-failure", "20ms"], "exit 6");
+    let attempt = attempts(&place, "s").remove(0);
+    assert_eq!(place.json(["show", "p/r/s", "--attempt", &attempt])["exit"]["code"], 6, "what the command did is kept");
+}
+
+#[test]
+fn a_hold_that_nobody_ends_changes_nothing() {
+    let place = Sandbox::new();
+    let held = ["--pause-on-failure", "20ms", "--retries", "1", "--retry-pause", "1ms"];
+    let kept = [&held[..], &["--out", "x", "--on-failure", "keep-outputs"]].concat();
+    let told = place.try_step("u", kept, "echo half > $KALE_OUT_X; exit 6");
     assert_eq!(told.status, 6, "{told}");
+    let attempts = attempts(&place, "u");
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    assert_eq!(place.ok(["cat", "u:x", "--attempt", &attempts[0]]), "half\n");
+}
+
+#[test]
+fn a_command_that_took_too_long_can_be_tried_again_by_hand() {
+    let place = Sandbox::new();
+    let mut running = start_held(&place, "slow", "test -e repaired && echo good > $KALE_OUT_X || sleep 60");
+    let (agent, socket) = held(&running);
+    place.write("repaired", "");
+    let resumed = std::process::Command::new(&agent).args(["resume", "--socket", &socket, "retry"]).status().unwrap();
+    assert!(resumed.success());
+    assert_eq!(running.status(), 0);
+    assert_eq!(place.ok(["cat", "slow:x"]), "good\n");
 }

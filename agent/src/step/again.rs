@@ -1,6 +1,6 @@
 //! Another try at a step whose command failed: an attempt of its own, that finds what the first one found.
 
-use super::{Ended, StepError, dir, plan::Work, policy::Retries, record, verdict::Next};
+use super::{Ended, StepError, dir, plan::Work, policy::Retries, record};
 use crate::store::new_attempt_id;
 use std::{
     fs,
@@ -36,15 +36,6 @@ impl Litter {
 /// The same work, as a new attempt.
 pub(super) fn attempt(work: &Work) -> Arc<Work> {
     Arc::new(Work { attempt: new_attempt_id(record::now_ns()), ..work.clone() })
-}
-
-/// What comes after this attempt.
-pub(super) fn next(ended: &Result<Ended, StepError>) -> Next {
-    match ended {
-        Ok(ended) => ended.next,
-        Err(StepError::Timeout { .. }) => Next::MayRetry,
-        Err(_) => Next::End,
-    }
 }
 
 /// What is said before another try.

@@ -59,12 +59,11 @@ pub struct Ended {
     pub status: u8,
     /// What the user should be told, if anything.
     pub message: Option<String>,
-    next: Next,
 }
 
 impl Ended {
     fn well(message: Option<String>) -> Self {
-        Self { status: 0, message, next: Next::End }
+        Self { status: 0, message }
     }
 }
 
@@ -80,11 +79,12 @@ pub async fn run(
     let litter = Litter::of(work.as_deref());
     let mut failures = 0;
     loop {
+        let mut next = Next::End;
         let ended = match &work {
-            None => plain(&plan, signals).await,
-            Some(work) => attempt(&plan, work, workdir, signals, &monitor).await,
+            None => plain(&plan, signals, &mut next).await,
+            Some(work) => attempt(&plan, work, workdir, signals, &monitor, &mut next).await,
         };
-        match again::next(&ended) {
+        match next {
             Next::End => return ended,
             Next::Again => {}
             Next::MayRetry => {
@@ -99,25 +99,27 @@ pub async fn run(
     }
 }
 
-/// The command, and nothing else.
-async fn plain(plan: &StepPlan, signals: &mut Signals) -> Result<Ended, StepError> {
+/// The command, and nothing else; `next` is what comes after it, in case of an error too.
+async fn plain(plan: &StepPlan, signals: &mut Signals, next: &mut Next) -> Result<Ended, StepError> {
     let StepPlan { command, timeout, grace, policy, .. } = plan;
     let (output, grace, timeout) = (Output::Inherit, *grace, *timeout);
     let supervision = Supervision { command, workdir: None, env: &[], grace, timeout, output, stop: None };
     let finished = supervise(signals, supervision).await?;
-    let Verdict { status, message, next } = Verdict::of(&finished, &policy.accepted, timeout, command);
+    let Verdict { status, message, next: after } = Verdict::of(&finished, &policy.accepted, timeout, command);
+    *next = after;
     // Nothing is committed that could be half: a command that was told to end, and ended well, did well.
     let status = if let Some(Stop::Signal(_)) = finished.stopped_by { finished.exit.status() } else { status? };
-    Ok(Ended { status, message, next })
+    Ok(Ended { status, message })
 }
 
-/// One attempt at a step that has to do with a store.
+/// One attempt at a step that has to do with a store; `next` is what comes after it, in case of an error too.
 async fn attempt(
     plan: &StepPlan,
     work: &Arc<Work>,
     workdir: &Path,
     signals: &mut Signals,
     monitor: &Arc<dyn Monitor>,
+    next: &mut Next,
 ) -> Result<Ended, StepError> {
     let command = &plan.command;
     let mut recorder = Recorder::new(work.spec(command, workdir), now_ns());
@@ -141,22 +143,20 @@ async fn attempt(
         recorder.times.ran_ns = now_ns();
         recorder.ran(&finished);
         session.gate.failure()?;
+        let in_haste = finished.is_told_to_end();
         log = finished.log.map(|(log, _)| log);
-        let saved = match finished.stopped_by {
-            // Whoever stops a step does not wait for what will not count.
-            Some(Stop::Signal(_) | Stop::Requested(_)) => Ok(()),
-            Some(Stop::Timeout) | None => handed_over(&session, signals, monitor).await,
-        };
+        let saved = if in_haste { Ok(()) } else { handed_over(&session, signals, monitor).await };
         if !verdict.is_success() {
             if let Err(error) = saved {
                 monitor.warn(&crate::report::chain(&error));
             }
-            if plan.policy.outputs == OnFailure::KeepOutputs && verdict.next == Next::MayRetry {
+            if plan.policy.outputs == OnFailure::KeepOutputs && !in_haste {
                 keep_outputs(&session, &dir, signals, monitor).await?;
             }
-            let Verdict { status, message, next } = verdict;
+            *next = verdict.next;
+            let Verdict { status, message, .. } = verdict;
             recorder.cause.clone_from(&message);
-            return Ok(Ended { status: status?, message, next });
+            return Ok(Ended { status: status?, message });
         }
         saved?;
         recorder.notes.extend(verdict.message.clone());
@@ -249,22 +249,27 @@ async fn run_command(
     let (timeout, grace) = (*timeout, *grace);
     let supervision = Supervision { command, workdir: None, env: &variables, grace, timeout, output, stop };
     let run = async {
-        let finished = supervise(signals, supervision).await?;
+        let mut finished = supervise(signals, supervision).await?;
         let verdict = Verdict::of(&finished, &policy.accepted, timeout, command);
-        match policy.pause.filter(|_| verdict.next == Next::MayRetry) {
-            None => Ok((finished, verdict)),
-            Some(limit) => {
-                let how = pause::hold(session, dir, &verdict.why(), limit, signals, &session.monitor).await;
-                how.map(|how| (finished, verdict.resumed(how)))
-            }
+        let Some(limit) = policy.pause.filter(|_| verdict.next == Next::MayRetry) else {
+            return Ok((finished, verdict));
+        };
+        let held = pause::hold(session, dir, &verdict.why(), limit, signals, &session.monitor).await;
+        if let Err(StepError::Stopped { signal, .. }) = &held {
+            finished.stopped_by = Some(Stop::Signal(*signal));
         }
+        let verdict = match held {
+            Ok(None) => verdict,
+            Ok(Some(how)) => verdict.resumed(how),
+            Err(error) => Verdict::failed(error),
+        };
+        Ok((finished, verdict))
     };
     let ended = tokio::select! {
         ended = run => ended,
         () = server.serve() => unreachable!("the server accepts for ever"),
     };
-    let stopped = |finished: &Finished| matches!(finished.stopped_by, Some(Stop::Signal(_) | Stop::Requested(_)));
-    if ended.as_ref().is_ok_and(|(finished, _)| stopped(finished)) {
+    if ended.as_ref().is_ok_and(|(finished, _)| finished.is_told_to_end()) {
         session.saves.give_up();
     }
     server.close().await;

@@ -39,7 +39,7 @@ impl Pause {
     }
 }
 
-/// Holds the step until somebody says how to go on, at most this long: then it ends as it would have.
+/// Holds the step until somebody says how to go on; `None` after this long: then it goes on as if it had not been held.
 pub(super) async fn hold(
     session: &Session,
     dir: &StepDir,
@@ -47,7 +47,7 @@ pub(super) async fn hold(
     limit: Duration,
     signals: &mut Signals,
     monitor: &Arc<dyn Monitor>,
-) -> Result<Resume, StepError> {
+) -> Result<Option<Resume>, StepError> {
     let asked = session.pause.begin();
     let (agent, socket) = (dir.root().join("bin/kale-agent"), dir.socket());
     monitor.warn(&format!(
@@ -58,8 +58,8 @@ pub(super) async fn hold(
         socket.display(),
     ));
     let how = tokio::select! {
-        how = asked => Ok(how.unwrap_or(Resume::Abort)),
-        () = tokio::time::sleep(limit) => Ok(Resume::Abort),
+        how = asked => Ok(how.ok()),
+        () = tokio::time::sleep(limit) => Ok(None),
         signal = signals.terminated() => match signal {
             Ok(signal) => Err(StepError::Stopped { signal, when: "while it was held after a failure" }),
             Err(error) => Err(error.into()),

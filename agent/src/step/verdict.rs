@@ -70,6 +70,11 @@ impl Verdict {
         }
     }
 
+    /// The agent's own failure, whatever the command did.
+    pub(super) fn failed(error: StepError) -> Self {
+        Self { status: Err(error), message: None, next: Next::End }
+    }
+
     /// What becomes of it as somebody said who has looked at it.
     pub(super) fn resumed(self, how: Resume) -> Self {
         match how {

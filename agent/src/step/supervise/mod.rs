@@ -93,6 +93,13 @@ pub struct Finished {
     pub log: Option<(Log, LogSummary)>,
 }
 
+impl Finished {
+    /// Whether somebody told it to end, who does not wait for what will not count; its own time is nobody.
+    pub fn is_told_to_end(&self) -> bool {
+        matches!(self.stopped_by, Some(Stop::Signal(_) | Stop::Requested(_)))
+    }
+}
+
 /// Why a command could not be supervised at all; nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum SuperviseError {
