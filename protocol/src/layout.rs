@@ -197,6 +197,11 @@ pub fn record(id: &ShardId, attempt: &AttemptId) -> Key {
     Key(format!("{}/{attempt}/record", shard(id)))
 }
 
+/// What an attempt leaves at once when it is told to end: a step record, which the one of its end stands above.
+pub fn stopped(id: &ShardId, attempt: &AttemptId) -> Key {
+    Key(format!("{}/{attempt}/stopped", shard(id)))
+}
+
 /// The captured log of an attempt.
 pub fn log(id: &ShardId, attempt: &AttemptId) -> Key {
     Key(format!("{}/{attempt}/log", shard(id)))
@@ -227,6 +232,10 @@ mod tests {
         assert_eq!(
             record(&id, &attempt_id).as_str(),
             "runs/flights/%C3%BCbung%201/train/3/20261124T105627.123Z-1a2b3c4d/record"
+        );
+        assert_eq!(
+            stopped(&id, &attempt_id).as_str(),
+            "runs/flights/%C3%BCbung%201/train/3/20261124T105627.123Z-1a2b3c4d/stopped"
         );
         assert_eq!(hint(&id).as_str(), "hints/flights/train/3");
         assert_eq!(marker().as_str(), "kale-store");

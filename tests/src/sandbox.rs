@@ -146,6 +146,22 @@ impl Sandbox {
         files
     }
 
+    /// The relative path of every file below the store, while something may be changing it.
+    pub fn stored_names(&self) -> Vec<String> {
+        let (root, mut folders, mut names) = (self.store(), vec![self.store()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    names.push(path.strip_prefix(&root).expect("below its root").to_string_lossy().into_owned());
+                }
+            }
+        }
+        names
+    }
+
     /// Bytes in the store's packs.
     pub fn packed_bytes(&self) -> u64 {
         self.stored().iter().filter(|(path, _)| path.starts_with("packs/")).map(|(_, bytes)| bytes.len() as u64).sum()

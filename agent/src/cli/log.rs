@@ -6,13 +6,14 @@ use super::{
     failure::Failure,
     output::{self, Look},
 };
-use crate::store::{browse, read_commit, read_log, resolve};
+use crate::store::{browse, read_commit, read_last_word, read_log, resolve};
 use kale_protocol::{
     address::Shards,
     exit::Code,
     id::AttemptId,
     layout::ShardId,
     log::{Log, Piece, Stream},
+    record::Outcome,
 };
 use serde_json::json;
 use std::fmt::Write;
@@ -34,8 +35,16 @@ pub(super) fn run(args: &LogArgs, look: Look) -> Result<u8, Failure> {
     let shard = ShardId { run, step: step.clone(), index };
     let attempt = which(&opened, &shard, args)?;
     let Some(log) = read_log(&opened.store, &shard, &attempt)? else {
-        let what = format!("attempt {attempt} at {shard} has no log");
-        return Err(Failure::new(Code::Missing, what, "it was run with --log inherit, or is still running"));
+        let mut what = format!("attempt {attempt} at {shard} has no log");
+        let remedy = match read_last_word(&opened.store, &shard, &attempt).map(|record| record.outcome) {
+            Ok(Outcome::Failed { message, .. }) => {
+                what.push_str(": ");
+                what.push_str(&message);
+                "a log is kept when an attempt ends by itself, and not with --log inherit"
+            }
+            _ => "it was run with --log inherit, or is still running",
+        };
+        return Err(Failure::new(Code::Missing, what, remedy));
     };
     if look.json {
         print_json(&log);

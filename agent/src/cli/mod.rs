@@ -1,6 +1,7 @@
 //! The command line: as typed → resolved settings → one call; errors to words and exit codes.
 
 mod args;
+mod arguments;
 mod cat;
 mod client;
 mod context;

@@ -2,6 +2,7 @@
 
 use super::{
     args::{LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, RunArgs},
+    arguments,
     failure::Failure,
     output::Look,
     spec::{self, Spec},
@@ -58,8 +59,11 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
     let store_id = spec.store_id()?;
     let outputs = outputs(&args.outputs, &args.outputs_optional, &spec)?;
     let policy = policy(&args, &spec)?;
-    let command: Vec<OsString> =
+    let mut command: Vec<OsString> =
         if args.command.is_empty() { spec.command.iter().map(OsString::from).collect() } else { args.command };
+    if let Some(path) = args.args_file.or(spec.args_file) {
+        command.extend(arguments::read(&path)?);
+    }
     if command.is_empty() {
         return Err(Failure::new(
             Code::Usage,
@@ -69,6 +73,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
     }
     Ok(StepSettings {
         command,
+        long_args: args.long_args.or(spec.long_args).map(Into::into).unwrap_or_default(),
         store: args.store.store.or(spec.store),
         store_id: args.store.store_id.or(store_id),
         pipeline: args.store.pipeline.or(spec.pipeline),
@@ -101,7 +106,7 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
             None | Some(OnChangedArg::Fail) => OnChanged::Fail,
             Some(OnChangedArg::Accept) => OnChanged::Accept,
         },
-        threads: args.data.threads.or(spec.threads).unwrap_or_else(cores),
+        threads: args.data.threads.or(spec.threads),
         hand_over: args.hand_over.or(spec.hand_over),
         dedup: args.data.dedup.or(spec.dedup).map(Into::into).unwrap_or_default(),
         sync: args.data.sync.or(spec.sync).map(Into::into).unwrap_or_default(),

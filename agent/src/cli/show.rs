@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fanin::shape_word,
-    store::{browse, read_commit, read_manifest, read_record, resolve},
+    store::{browse, read_commit, read_last_word, read_manifest, read_record, resolve},
 };
 use kale_protocol::{
     address::{Address, Shards},
@@ -124,8 +124,11 @@ fn step(opened: &Opened, address: &Address, look: Look) -> Result<u8, Failure> {
         let what = resolve::absent(&opened.store, &shard)?;
         return Err(Failure::new(Code::Missing, what, "a record is kept when an attempt has ended"));
     };
-    let record: StepRecord = read_record(&opened.store, &shard, &attempt)?;
     let commit = commit.filter(|commit| commit.attempt == attempt);
+    let record: StepRecord = match &commit {
+        Some(_) => read_record(&opened.store, &shard, &attempt)?,
+        None => read_last_word(&opened.store, &shard, &attempt)?,
+    };
     if look.json {
         output::json(&record_json(&record, commit.as_ref()));
     } else {

@@ -1,7 +1,7 @@
 //! The spec file: the same settings as the flags, in YAML or JSON.
 
 use super::{
-    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, SyncArg},
+    args::{DedupArg, LogArg, LongArgsArg, OnChangedArg, OnCommittedArg, OnFailureArg, SyncArg},
     failure::Failure,
 };
 use kale_protocol::{exit::Code, id::StoreId, name::Name};
@@ -49,6 +49,8 @@ pub(super) struct Spec {
     pub(super) compress: Option<String>,
     pub(super) threads: Option<NonZeroUsize>,
     pub(super) hand_over: Option<u64>,
+    pub(super) args_file: Option<PathBuf>,
+    pub(super) long_args: Option<LongArgsArg>,
     pub(super) command: Vec<String>,
 }
 

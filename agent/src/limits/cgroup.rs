@@ -56,7 +56,6 @@ fn upwards(root: &Path, path: &str) -> Vec<PathBuf> {
             folders.push(folder.clone());
         }
     }
-    folders.retain(|folder| folder.is_dir());
     folders.reverse();
     folders
 }

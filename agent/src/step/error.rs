@@ -134,9 +134,14 @@ impl StepError {
     /// The exit code for it, before it becomes the process's.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Stopped { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(127)),
+            Self::Stopped { signal, .. } => Self::status_of(*signal),
             other => other.code().number(),
         }
+    }
+
+    /// The exit code of an agent that a signal has told to end.
+    pub(crate) fn status_of(signal: i32) -> u8 {
+        128u8.saturating_add(u8::try_from(signal).unwrap_or(127))
     }
 
     /// The documented code.

@@ -12,6 +12,8 @@ mod error;
 mod gate;
 mod handed;
 mod inputs;
+mod last_word;
+mod long;
 mod maps;
 mod pause;
 mod plan;
@@ -42,6 +44,7 @@ use dir::StepDir;
 use gate::Gate;
 use inputs::ReadyInput;
 use kale_protocol::log::Log;
+use last_word::LastWord;
 use plan::Work;
 use policy::OnFailure;
 use record::Recorder;
@@ -103,7 +106,9 @@ pub async fn run(
 async fn plain(plan: &StepPlan, signals: &mut Signals, next: &mut Next) -> Result<Ended, StepError> {
     let StepPlan { command, timeout, grace, policy, .. } = plan;
     let (output, grace, timeout) = (Output::Inherit, *grace, *timeout);
-    let supervision = Supervision { command, workdir: None, env: &[], grace, timeout, output, stop: None };
+    let prepared = long::Command::prepare(command, plan.long_args, &std::env::temp_dir())?;
+    let supervision =
+        Supervision { command: &prepared.words, workdir: None, env: &[], grace, timeout, output, stop: None };
     let finished = supervise(signals, supervision).await?;
     let Verdict { status, message, next: after } = Verdict::of(&finished, &policy.accepted, timeout, command);
     *next = after;
@@ -135,13 +140,16 @@ async fn attempt(
     let manifests: Vec<_> = inputs.iter().flat_map(|i| i.sources.iter().map(|(s, ..)| s.manifest)).collect();
     let session = Arc::new(Session::open(Arc::clone(work), &manifests, Arc::clone(monitor)));
     let mut log = None;
+    let last_word = LastWord::of(&session, &inputs);
     let life = async {
         unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
         recorder.times.restored_ns = now_ns();
+        last_word.listen(signals, &recorder);
 
         let (finished, verdict) = run_command(plan, &inputs, &session, &dir, signals).await?;
         recorder.times.ran_ns = now_ns();
         recorder.ran(&finished);
+        last_word.listen(signals, &recorder);
         session.gate.failure()?;
         let in_haste = finished.is_told_to_end();
         log = finished.log.map(|(log, _)| log);
@@ -169,7 +177,12 @@ async fn attempt(
     }
     .await;
     session.gate.give_up();
-    let stored = session.stored();
+    let mut stored = session.stored();
+    if last_word.was_said(signals).await {
+        // Another attempt may refer to what it says was stored: that stays, even if the other commits first.
+        (stored.packs, stored.manifests) = (Vec::new(), Vec::new());
+    }
+    drop(last_word);
     let ended = finish(work, &inputs, &recorder, &stored, log.as_ref(), life, monitor);
     drop(session);
     match Arc::try_unwrap(dir) {
@@ -247,7 +260,9 @@ async fn run_command(
     let stop = Some(session.gate.stopper());
     let StepPlan { command, timeout, grace, policy, .. } = plan;
     let (timeout, grace) = (*timeout, *grace);
-    let supervision = Supervision { command, workdir: None, env: &variables, grace, timeout, output, stop };
+    let prepared = long::Command::prepare(command, plan.long_args, dir.root())?;
+    let supervision =
+        Supervision { command: &prepared.words, workdir: None, env: &variables, grace, timeout, output, stop };
     let run = async {
         let mut finished = supervise(signals, supervision).await?;
         let verdict = Verdict::of(&finished, &policy.accepted, timeout, command);

@@ -3,9 +3,10 @@
 use super::{
     StepError,
     policy::{FailurePolicy, OnFailure},
-    settings::{Dedup, FanOutSetting, LogPolicy, OnChanged, OnCommitted, StepSettings},
+    settings::{Dedup, FanOutSetting, LogPolicy, LongArgs, OnChanged, OnCommitted, StepSettings},
 };
 use crate::{
+    limits,
     marshal::Compress,
     store::{Store, StoreError, location, new_attempt_id},
 };
@@ -30,6 +31,8 @@ use std::{
 pub struct StepPlan {
     /// The command and its arguments.
     pub command: Vec<OsString>,
+    /// What becomes of arguments that the kernel does not pass on.
+    pub long_args: LongArgs,
     /// How long the command may run.
     pub timeout: Option<Duration>,
     /// How long it may take to end after TERM.
@@ -115,8 +118,8 @@ impl StepPlan {
                 "leave out --pause-on-failure and --on-failure, or give the step a store",
             ));
         }
-        let StepSettings { command, timeout, grace, policy, .. } = settings;
-        Ok(Self { command, timeout, grace, policy, work })
+        let StepSettings { command, long_args, timeout, grace, policy, .. } = settings;
+        Ok(Self { command, long_args, timeout, grace, policy, work })
     }
 }
 
@@ -173,7 +176,7 @@ fn plan_work(settings: &StepSettings, workdir: &Path, now_ns: i64) -> Result<Wor
         log: settings.log,
         on_committed: settings.on_committed,
         on_changed: settings.on_changed,
-        threads: settings.threads,
+        threads: settings.threads.unwrap_or_else(limits::threads),
         hand_over: settings.hand_over,
         dedup: settings.dedup,
         compress: settings.compress,

@@ -1,19 +1,31 @@
 //! The step record, filled in as the step goes through its phases.
 
-use super::{StepError, inputs::ReadyInput, plan::Work, session::Stored, supervise::Finished};
+use super::{
+    StepError,
+    inputs::ReadyInput,
+    plan::Work,
+    session::Stored,
+    supervise::{Finished, Stop},
+};
 use crate::report;
 use kale_protocol::{
     extension::Extensions,
     record::{Exit, LogSummary, Outcome, StepRecord, StepSpec, Times, Usage},
 };
+use nix::sys::signal::Signal;
 
 /// Now, in nanoseconds since 1970 UTC.
 pub fn now_ns() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
+fn told_by(signal: i32) -> String {
+    let name = Signal::try_from(signal).map_or("no name", Signal::as_str);
+    format!("told to end by signal {signal} ({name})")
+}
+
 /// What is known of the attempt so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recorder {
     /// What the step was told to do.
     pub spec: StepSpec,
@@ -42,6 +54,9 @@ impl Recorder {
     pub(super) fn ran(&mut self, finished: &Finished) {
         self.exit = Some(finished.exit);
         self.usage = Some(finished.usage);
+        if let Some(Stop::Signal(signal)) = finished.stopped_by {
+            self.notes.push(told_by(signal));
+        }
         self.notes.extend(finished.leftovers.iter().cloned());
         if finished.oom_kills > 0 {
             self.notes.push(format!(
@@ -73,6 +88,22 @@ impl Recorder {
             (None, None, _) => format!("the command ended with status {status}"),
         };
         self.record(work, inputs, stored, Outcome::Failed { code: status, message })
+    }
+
+    /// The same as of now, when a signal asks for an end: a command that runs has run up to now.
+    pub(super) fn stopped(&self) -> Self {
+        let mut stopped = self.clone();
+        if stopped.times.ran_ns == 0 {
+            stopped.times.ran_ns = now_ns();
+        }
+        stopped
+    }
+
+    /// The record of an attempt that was told to end by a signal and says nothing more, should it be killed now.
+    pub(super) fn cut_off(&self, work: &Work, inputs: &[ReadyInput], stored: &Stored, signal: i32) -> StepRecord {
+        let message = format!("{}, and killed before more was recorded", told_by(signal));
+        let code = StepError::status_of(signal);
+        self.record(work, inputs, stored, Outcome::Failed { code, message })
     }
 
     fn record(&self, work: &Work, inputs: &[ReadyInput], stored: &Stored, outcome: Outcome) -> StepRecord {

@@ -5,7 +5,7 @@ use crate::{
     limits::Limits,
     marshal::{self, Known, MarshalError, SaveOptions, Saved, Source, look},
     report::Monitor,
-    store::{Store, read_hint},
+    store::{Store, left_behind, read_hint},
 };
 use kale_protocol::{
     digest::Digest,
@@ -46,14 +46,15 @@ struct State {
     manifests: Vec<Digest>,
 }
 
-/// What the store is known to hold: what the shard committed last, the step's inputs, and what it saved itself.
+/// What the store is known to hold: what the shard committed last, what earlier attempts at it left, the step's inputs, and
+/// what it saved itself.
 ///
 /// Manifests wait to be read until something is saved: a step that saves nothing reads none, and what is saved last is
 /// read by nobody.
 #[derive(Debug)]
 struct Recollection {
     known: Option<Known>,
-    /// Whether what the shard committed last is still to be looked for.
+    /// Whether what the shard committed last, and what attempts left, is still to be looked for.
     hinted: bool,
     waiting: Vec<Digest>,
 }
@@ -69,9 +70,13 @@ impl Recollection {
     fn known(&mut self, work: &Work) -> &Known {
         // A quarter of what there is: a table that is full is only a worse memory.
         let known = self.known.get_or_insert_with(|| Known::within(Limits::default().budget() / 4));
-        let hint = mem::take(&mut self.hinted).then(|| read_hint(&work.store, &work.shard)).flatten();
-        let hinted = hint.into_iter().flat_map(|hint| hint.outputs).map(|(_, manifest)| manifest);
-        for manifest in hinted.chain(self.waiting.drain(..)) {
+        let mut hinted = Vec::new();
+        if mem::take(&mut self.hinted) {
+            let hint = read_hint(&work.store, &work.shard);
+            hinted.extend(hint.into_iter().flat_map(|hint| hint.outputs).map(|(_, manifest)| manifest));
+            hinted.extend(left_behind(&work.store, &work.shard).into_iter().map(|output| output.manifest));
+        }
+        for manifest in hinted.into_iter().chain(self.waiting.drain(..)) {
             // A hint may be stale and its manifest gone: then more is stored, and nothing else happens.
             let _ = known.recall(work.store.transport(), &manifest);
         }

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr, tim
 pub struct StepSettings {
     /// The command and its arguments; not empty.
     pub command: Vec<OsString>,
+    /// What becomes of arguments that the kernel does not pass on.
+    pub long_args: LongArgs,
     /// The store's location.
     pub store: Option<String>,
     /// The id that the store must have.
@@ -47,8 +49,8 @@ pub struct StepSettings {
     pub on_committed: OnCommitted,
     /// What a commit of other work means.
     pub on_changed: OnChanged,
-    /// Threads that move data.
-    pub threads: std::num::NonZeroUsize,
+    /// Threads that move data; `None`: as many as can run at once here.
+    pub threads: Option<std::num::NonZeroUsize>,
     /// The most memory that saves may hand over at a time; `None`: half of what the container still allows.
     pub hand_over: Option<u64>,
     /// Whether content that the store has is referred to.
@@ -66,6 +68,18 @@ pub enum LogPolicy {
     Capture(usize),
     /// The command has the agent's own stdout and stderr.
     Inherit,
+}
+
+/// What becomes of an argument that is longer than the kernel passes in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LongArgs {
+    /// The command cannot be started.
+    #[default]
+    Fail,
+    /// The path of a file that holds it is in its place.
+    File,
+    /// The same with an `@` in front, which many programs read as the content of a file.
+    AtFile,
 }
 
 /// Whether content that the store has already is referred to.

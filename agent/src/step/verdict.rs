@@ -55,7 +55,7 @@ impl Verdict {
                 Self { status: Ok(0), message, next: Next::End }
             }
             (None, _) => {
-                let message = not_started(finished.exit, command).or_else(|| out_of_memory(finished));
+                let message = not_started(finished, command).or_else(|| out_of_memory(finished));
                 Self { status: Ok(status), message, next }
             }
         }
@@ -93,14 +93,11 @@ impl Verdict {
     }
 }
 
-fn not_started(exit: Exit, command: &[OsString]) -> Option<String> {
-    let Exit::NotStarted { errno } = exit else { return None };
+fn not_started(finished: &Finished, command: &[OsString]) -> Option<String> {
+    let Exit::NotStarted { errno } = finished.exit else { return None };
     let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let why = io::Error::from_raw_os_error(errno);
-    let remedy = match errno {
-        libc::E2BIG => "its arguments and variables are too long: put long ones into a file and name it",
-        _ => "check its name, PATH and permissions in this image",
-    };
+    let remedy = finished.not_started.as_deref().unwrap_or("check its name, PATH and permissions in this image");
     Some(format!("cannot start the command '{program}': {why}; {remedy}"))
 }
 

@@ -9,8 +9,11 @@ use kale_protocol::{
     log::Log,
     manifest::Manifest,
     marker::Run,
-    record::StepRecord,
+    record::{Outcome, OutputRecord, StepRecord},
 };
+
+/// How many attempts are looked at for what they have stored, the last ones.
+const LOOKED_AT: usize = 8;
 
 /// A new attempt id: the time in UTC, to the millisecond, and eight random hexadecimal digits.
 pub fn new_attempt_id(now_ns: i64) -> AttemptId {
@@ -40,6 +43,31 @@ pub fn begin_run(store: &Store, run: &RunId, now_ns: i64) -> Result<(), StoreErr
 /// Reads the step record of an attempt.
 pub fn read_record(store: &Store, shard: &ShardId, attempt: &AttemptId) -> Result<StepRecord, StoreError> {
     store.get(&layout::record(shard, attempt))
+}
+
+/// Reads what an attempt has told last: the record of its end, or what it left when it was told to end, should it have been
+/// killed then. A commit has a record of its own: one of these instead would hide that it is lost.
+pub fn read_last_word(store: &Store, shard: &ShardId, attempt: &AttemptId) -> Result<StepRecord, StoreError> {
+    match read_record(store, shard, attempt) {
+        Err(absent @ StoreError::NotFound { .. }) => {
+            store.get_if_there(&layout::stopped(shard, attempt))?.ok_or(absent)
+        }
+        read => read,
+    }
+}
+
+/// What earlier attempts at a shard that failed have stored: the outputs of the last one that stored any.
+///
+/// What failed attempts have stored is never removed before there is a commit, so it may be referred to. Attempts that did
+/// not fail are left alone: they remove what they stored when another one is committed first. What cannot be read is passed over.
+pub fn left_behind(store: &Store, shard: &ShardId) -> Vec<OutputRecord> {
+    let attempts = super::browse::attempts(store, shard).unwrap_or_default();
+    let records =
+        attempts.iter().rev().take(LOOKED_AT).filter_map(|attempt| read_last_word(store, shard, attempt).ok());
+    let failed = records.filter(|record| {
+        record.store == *store.id() && record.shard == *shard && matches!(record.outcome, Outcome::Failed { .. })
+    });
+    failed.map(|record| record.outputs).find(|outputs| !outputs.is_empty()).unwrap_or_default()
 }
 
 /// Reads the captured log of an attempt, if it has one.

@@ -1,6 +1,6 @@
 //! From addresses to committed artifacts.
 
-use super::{Store, StoreError, browse, read_commit, read_record};
+use super::{Store, StoreError, browse, read_commit, read_last_word};
 use kale_protocol::{
     address::{Address, Shards},
     commit::{Commit, Output},
@@ -102,7 +102,7 @@ pub fn named_run(address: &Address, context: &Context) -> Option<Name> {
 
 /// What an attempt at a shard would have committed: its outputs, whether it failed or not.
 pub fn attempt_of(store: &Store, id: ShardId, attempt: &AttemptId) -> Result<Commit, ResolveError> {
-    let record = match read_record(store, &id, attempt) {
+    let record = match read_last_word(store, &id, attempt) {
         Err(StoreError::NotFound { .. }) => {
             let there = browse::attempts(store, &id)?;
             let there: Vec<&str> = there.iter().map(AttemptId::as_str).collect();

@@ -5,7 +5,7 @@ use crate::{
     marshal::Compress,
     step::{
         policy::AcceptedCodes,
-        settings::{Dedup, FanOutSetting, InputSetting},
+        settings::{Dedup, FanOutSetting, InputSetting, LongArgs},
     },
     store::Sync,
 };
@@ -86,6 +86,12 @@ pub(in crate::cli) struct RunArgs {
     /// A YAML or JSON file with the same settings; flags and variables win over it.
     #[arg(long, env = "KALE_SPEC", value_name = "FILE")]
     pub(in crate::cli) spec: Option<PathBuf>,
+    /// A file with more arguments for the command, behind those given here: each ended by a NUL byte, or a list in JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) args_file: Option<PathBuf>,
+    /// What becomes of an argument that is longer than the kernel passes in one, 128 KiB [default: fail].
+    #[arg(long, env = "KALE_LONG_ARGS", value_name = "HOW")]
+    pub(in crate::cli) long_args: Option<LongArgsArg>,
     /// The command and its arguments.
     #[arg(last = true, value_name = "CMD")]
     pub(in crate::cli) command: Vec<OsString>,
@@ -152,6 +158,29 @@ pub(in crate::cli) enum LogArg {
     Capture,
     /// The command has the agent's own stdout and stderr.
     Inherit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::cli) enum LongArgsArg {
+    /// The command cannot be started: 126.
+    Fail,
+    /// The path of a file that holds it is in its place.
+    File,
+    /// The same with an @ in front.
+    #[value(name = "@file")]
+    #[serde(rename = "@file")]
+    AtFile,
+}
+
+impl From<LongArgsArg> for LongArgs {
+    fn from(typed: LongArgsArg) -> Self {
+        match typed {
+            LongArgsArg::Fail => Self::Fail,
+            LongArgsArg::File => Self::File,
+            LongArgsArg::AtFile => Self::AtFile,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]

@@ -3,6 +3,7 @@
 //! Order is the design. Signals are blocked and the subreaper is set before anything else ([`Signals::block`]);
 //! pipes, threads and descriptors are made before the command; once it runs nothing here fails any more.
 
+mod arguments;
 mod keep;
 mod leftovers;
 mod output;
@@ -12,6 +13,7 @@ mod spawn;
 mod stop;
 mod terminal;
 
+pub(super) use arguments::longest_argument;
 pub use signals::Signals;
 pub use stop::Stop;
 
@@ -26,6 +28,7 @@ use leftovers::Leftovers;
 use output::Pumps;
 use reap::Reaper;
 use signals::{Listener, send};
+use spawn::NotStarted;
 use std::{
     ffi::OsString,
     io,
@@ -81,6 +84,8 @@ pub enum Output {
 pub struct Finished {
     /// How it ended.
     pub exit: Exit,
+    /// Why it did not start, where more is known than what the system said.
+    pub not_started: Option<String>,
     /// What it and all descendants that were waited for used.
     pub usage: Usage,
     /// Why it was stopped, if it was; a signal that came while the rest was ended counts too, so `exit` may be a success.
@@ -158,8 +163,15 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
     let main = spawn::spawn(&supervision, signals.inherited, terminal.as_ref(), outputs)?;
     let mut notes = Vec::new();
     let mut stopped_by = None;
+    let mut not_started = None;
     let exit = match main {
-        Err(errno) => Exit::NotStarted { errno },
+        Err(NotStarted { errno, why }) => {
+            if let Some(terminal) = &terminal {
+                terminal.take_back();
+            }
+            not_started = why;
+            Exit::NotStarted { errno }
+        }
         Ok(main) => {
             let terminal = terminal.as_ref();
             let mut running = Running { main, listener: &listener, reaper: Reaper::new(main), terminal };
@@ -175,16 +187,13 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
             exit
         }
     };
-    if let (Err(_), Some(terminal)) = (main, &terminal) {
-        terminal.take_back();
-    }
     if let Some(pumps) = &mut pumps {
         drain(pumps, &listener, &mut notes, &mut stopped_by).await;
     }
     let log = pumps.map(Pumps::finish).map(Keeper::finish);
     let kills = Limits::default().oom_kills().zip(kills_before);
     let oom_kills = kills.map_or(0, |(now, before)| now.saturating_sub(before));
-    Ok(Finished { exit, usage: reap::usage(), stopped_by, leftovers: notes, oom_kills, log })
+    Ok(Finished { exit, not_started, usage: reap::usage(), stopped_by, leftovers: notes, oom_kills, log })
 }
 
 struct Running<'a> {
@@ -216,7 +225,18 @@ impl Running<'_> {
             };
             if let Some(signal) = signal {
                 self.tell(signal);
+                self.stop_with(signal);
             }
+        }
+    }
+
+    /// Where a shell has us as a job and told us to stop, stops as well, so that it sees the job stopped. With a terminal the
+    /// command's own stop does that.
+    fn stop_with(&self, signal: i32) {
+        let stops = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+        if stops && self.terminal.is_none() && terminal::has_shell() {
+            // It cannot be blocked: this returns when we are continued, and that signal is passed on next.
+            let _ = nix::sys::signal::raise(nix::sys::signal::SIGSTOP);
         }
     }
 

@@ -4,14 +4,14 @@
 //! otherwise drops whatever has no handler. A fault of the agent's own (SIGSEGV and the like) still ends it: the
 //! kernel forces those through any mask.
 
-use super::SuperviseError;
+use super::{SuperviseError, stop::is_stop_request};
 use nix::sys::{
     prctl,
     signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction},
     signalfd::{SfdFlags, SignalFd},
 };
 use std::{
-    future, io,
+    fmt, future, io,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd},
     os::unix::process::ExitStatusExt,
@@ -75,6 +75,16 @@ fn set_disposition(signal: Signal, ignored: bool) -> io::Result<()> {
 pub struct Signals {
     fd: SignalFd,
     pub(super) inherited: Inherited,
+    witness: Option<Witness>,
+}
+
+/// Who is told first when the agent is told to end.
+struct Witness(Box<dyn Fn(i32)>);
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
 }
 
 impl Signals {
@@ -92,7 +102,18 @@ impl Signals {
         prctl::set_child_subreaper(true).map_err(setup("become a subreaper"))?;
         let fd = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(setup("open a signal descriptor"))?;
-        Ok(Self { fd, inherited })
+        Ok(Self { fd, inherited, witness: None })
+    }
+
+    /// From now on tells of every signal that asks the agent to end, before anything else is done about it: what is
+    /// called must not block. It stands in for whoever was told before.
+    pub fn tell(&mut self, witness: impl Fn(i32) + 'static) {
+        self.witness = Some(Witness(Box::new(witness)));
+    }
+
+    /// Tells nobody any more.
+    pub fn tell_nobody(&mut self) {
+        self.witness = None;
     }
 
     /// Completes with the signal's number when the agent is told to end: TERM, INT, QUIT or HUP.
@@ -104,7 +125,7 @@ impl Signals {
         loop {
             match listener.next().await {
                 libc::SIGCHLD => while reap_any().is_some() {},
-                signal if super::stop::is_stop_request(signal) => return Ok(signal),
+                signal if is_stop_request(signal) => return Ok(signal),
                 _ => {}
             }
         }
@@ -114,7 +135,7 @@ impl Signals {
         // SAFETY: the descriptor is borrowed from `self.fd`, which neither changes nor closes it while it is lent.
         let ready = unsafe { AsyncFd::register_with_interest(self.fd.as_fd(), Interest::READABLE) };
         ready
-            .map(|ready| Listener { ready, fd: &self.fd })
+            .map(|ready| Listener { ready, signals: self })
             .map_err(|error| SuperviseError::Setup { action: "listen to signals", source: error.into() })
     }
 }
@@ -122,7 +143,7 @@ impl Signals {
 /// Signals, one after another.
 pub(super) struct Listener<'a> {
     ready: AsyncFd<BorrowedFd<'a>>,
-    fd: &'a SignalFd,
+    signals: &'a Signals,
 }
 
 impl Listener<'_> {
@@ -133,8 +154,14 @@ impl Listener<'_> {
                 // The runtime is shutting down, and with it whoever waits for us.
                 return future::pending().await;
             };
-            match self.fd.read_signal() {
-                Ok(Some(info)) => return info.ssi_signo as i32,
+            match self.signals.fd.read_signal() {
+                Ok(Some(info)) => {
+                    let signal = info.ssi_signo as i32;
+                    if let Some(Witness(tell)) = self.signals.witness.as_ref().filter(|_| is_stop_request(signal)) {
+                        tell(signal);
+                    }
+                    return signal;
+                }
                 Ok(None) => ready.clear_ready(),
                 Err(nix::Error::EINTR) => {}
                 // A descriptor that is ours and open has no other error; if it had, waiting is better than spinning.

@@ -60,7 +60,7 @@ impl Terminal {
 
 /// Whether our parent is of our session and another group, so that it may be a shell that has us as a job; PID 1 of a
 /// container has no parent.
-fn has_shell() -> bool {
+pub(super) fn has_shell() -> bool {
     let parent = getppid();
     parent.as_raw() > 0 && getsid(Some(parent)) == getsid(None) && getpgid(Some(parent)) != Ok(getpgrp())
 }
