@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from .figures import Figures, divided
+from .startup import NESTED
 
 AUTO, RAW, STEP, CLONES = "kale-agent", "kale-agent raw", "kale-agent in a step", "kale-agent by clones"
 UNSYNCED, RAW_UNSYNCED = "kale-agent unsynced", "kale-agent raw unsynced"
@@ -140,6 +141,7 @@ TABLE = (
     ("load from Python and one pass ÷ plain file and pass", python("load", PLAIN, "whole"), "x", {"a": 1.0}),
     ("load of objects ÷ joblib.load", python("load", JOBLIB), "x", {"e": 0.7}),
     ("overhead of run -- true", run(lambda f: f.overhead("startup", "run -- true", "run")), "ms", {"": 0.010}),
+    ("run -- true, 100 deep", run(lambda f: f.median("startup", NESTED, "run", "seconds")), "s", {"": 1.0}),
     ("fan-in of 1,200: resolved and complete", run(lambda f: f.median("f", AUTO, "many", "resolved")), "s", {"": 1.0}),
     ("fan-in: cost linear in producers", run(slope), "x", {"": 1.25}),
     ("fan-in: 64 of 16 MiB ÷ one of 1 GiB", run(pieces), "x", {"": 1.15}),

@@ -85,11 +85,11 @@ def startup_table(figures):
     for peer in figures.peers(startup.WORKLOAD):
         seconds = figures.median(startup.WORKLOAD, peer, "run", "seconds")
         beyond = figures.overhead(startup.WORKLOAD, peer, "run") if peer != startup.BARE else None
-        each = divided(beyond, startup.CHAIN) if peer == startup.CHAINED else beyond
+        each = divided(beyond, startup.CHAIN) if peer in startup.HUNDREDS else beyond
         rows.append([peer, number(seconds, 2, 1000), number(beyond, 2, 1000), number(each, 2, 1000)])
     if not rows:
         return []
-    head = ["command", "ms", "beyond the bare command, ms", "a step, ms"]
+    head = ["command", "ms", "beyond the bare command, ms", "each, ms"]
     return ["## Starting", "", *table(head, rows), ""]
 
 

@@ -1,4 +1,6 @@
-"""What the agent adds to a command that does nothing, and to a chain of a hundred steps."""
+"""What the agent adds to a command that does nothing, to a chain of a hundred steps, and as a hundred inits in each other."""
+
+import shutil
 
 from .measure import Command
 from .peers.kale_agent import PIPELINE
@@ -7,6 +9,10 @@ TIMES = 50
 CHAIN = 100
 WORKLOAD = "startup"
 BARE, EMPTY, STEP, CHAINED = "true", "run -- true", "run --step … -- true", f"chain of {CHAIN}"
+NESTED = f"run -- run -- … true, {CHAIN} deep"
+# Other inits in each other, where they are installed.
+INITS = {f"tini, {CHAIN} deep": ["tini", "-s", "--"], f"dumb-init, {CHAIN} deep": ["dumb-init", "--"]}
+HUNDREDS = (CHAINED, NESTED, *INITS)
 
 
 def run(setting):
@@ -29,6 +35,11 @@ def run(setting):
             note(EMPTY, Command([agent, "run", "--", "true"]), bare)
             bare = note(BARE, Command(["true"]), None)
             note(STEP, Command([agent, "run", "--quiet", "--step", f"s{number}", "--", "true"], env), bare)
+        inits = {name: words for name, words in INITS.items() if shutil.which(words[0])}
+        for number in range(1, TIMES // 5 + 1):
+            for name, words in {NESTED: [agent, "run", "--"], **inits}.items():
+                bare = note(BARE, Command(["true"]), None)
+                note(name, Command([*words * CHAIN, "true"]), bare)
         for number in range(1, setting.rounds + 1):
             folder = place / f"files{number}"
             folder.mkdir()

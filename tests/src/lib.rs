@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod google;
 pub mod group;
+pub mod inits;
 pub mod killer;
 pub mod measure;
 pub mod proxy;

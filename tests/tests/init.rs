@@ -29,13 +29,6 @@ fn finish(command: &mut Command) -> (i32, Vec<String>) {
 }
 
 #[test]
-fn every_exit_code_is_passed_on() {
-    let script = "for c in $(seq 0 255); do \"$1\" run -- sh -c \"exit $c\"; [ $? = $c ] || echo $c; done";
-    let (status, wrong) = finish(Command::new("sh").args(["-c", script, "sh"]).arg(kale_agent()));
-    assert_eq!((status, wrong), (0, vec![]));
-}
-
-#[test]
 fn a_command_that_cannot_start_gives_126_or_127() {
     assert_eq!(finish(&mut agent(&["no-such-command-anywhere"])).0, 127);
     assert_eq!(finish(&mut agent(&["/no/such/command"])).0, 127);
@@ -108,45 +101,6 @@ fn a_stop_signal_stops_and_continues_the_command() {
     }
     running.close_stdin();
     assert_eq!(running.status(), 1);
-}
-
-const ORPHANS: &str = "
-import os, sys, time
-r, w = os.pipe()
-for _ in range(200):
-    if os.fork() == 0:
-        pid = os.fork()
-        if pid == 0:
-            os.close(w)
-            os.read(r, 1)
-            os._exit(0)
-        os.write(w, b'') or os._exit(0)
-    os.wait()
-kids = [int(p) for p in open(f'/proc/{os.getppid()}/task/{os.getppid()}/children').read().split()]
-kids = [p for p in kids if p != os.getpid()]
-print('adopted', len(kids), flush=True)
-os.close(w)
-end = time.monotonic() + 20
-left = kids
-while left and time.monotonic() < end:
-    left = [p for p in left if os.path.exists(f'/proc/{p}')]
-print('left', len(left), 'below', os.getppid() == 1)
-";
-
-#[test]
-fn orphans_are_reaped_below_another_init() {
-    assert_eq!(
-        finish(&mut agent(&["python3", "-c", ORPHANS])),
-        (0, vec!["adopted 200".into(), "left 0 below False".into()])
-    );
-}
-
-#[test]
-fn orphans_are_reaped_as_pid_1() {
-    let Some(words) = as_pid_1("orphans_are_reaped_as_pid_1") else { return };
-    let mut unshare = Command::new(words[0]);
-    unshare.args(&words[1..]).arg(kale_agent()).args(["run", "--", "python3", "-c", ORPHANS]);
-    assert_eq!(finish(&mut unshare), (0, vec!["adopted 200".into(), "left 0 below True".into()]));
 }
 
 #[test]
