@@ -183,3 +183,66 @@ fn what_is_said_of_steps_is_checked() {
         assert_eq!(inject(&place, "m.yaml", &[flag, value]).status, 190, "{flag} {value}");
     }
 }
+
+/// A pipeline of KFP in which one executor runs in a loop, within a component of its own.
+const LOOP: &str = "\
+components:
+  comp-each:
+    dag:
+      tasks:
+        square:
+          componentRef: {name: comp-square}
+  comp-square:
+    executorLabel: exec-square
+  comp-sum:
+    executorLabel: exec-sum
+deploymentSpec:
+  executors:
+    exec-square:
+      container:
+        command: [square]
+        image: alpine
+    exec-sum:
+      container:
+        command: [sum]
+        image: alpine
+pipelineInfo: {name: p}
+root:
+  dag:
+    tasks:
+      each:
+        componentRef: {name: comp-each}
+        parameterIterator: {itemInput: x, items: {raw: '[1, 2]'}}
+      sum:
+        componentRef: {name: comp-sum}
+";
+
+#[test]
+fn tasks_of_a_loop_have_to_be_told_apart() {
+    let store = ["--store", "/kale/store"];
+    let place = Sandbox::without_store();
+    place.write("m.yaml", LOOP);
+    let told = inject(&place, "m.yaml", &store);
+    assert_eq!(told.status, 0, "{told}");
+    assert!(told.stdout.contains("[/kale/bin/kale-agent, run, --, square]"), "{told}");
+    assert!(told.stdout.contains("--step=sum, --, sum]"), "{told}");
+    assert!(told.stderr.contains("executor exec-square runs more than once"), "{told}");
+    let map = |text: &str| [&store[..], &["--map", place.write("map.yaml", text).to_str().unwrap()]].concat().join(" ");
+    let work = map("steps: {square: {out: [x]}}");
+    let work: Vec<&str> = work.split(' ').collect();
+    refused(LOOP, &work, &["executor exec-square runs more than once", "shard or a step with --map", "line 14"]);
+    let apart = map("steps: {square: {out: [x], shard: \"{{$.inputs.parameters['x']}}/2\"}}");
+    let told = inject(&place, "m.yaml", &apart.split(' ').collect::<Vec<_>>());
+    assert_eq!(told.status, 0, "{told}");
+    assert!(
+        told.stdout.contains("--step=square")
+            && told.stdout.contains("--out=x")
+            && !told.stderr.contains("more than once"),
+        "{told}"
+    );
+    // Two tasks of one component are two, too.
+    let twice = LOOP.replace("        parameterIterator: {itemInput: x, items: {raw: '[1, 2]'}}\n", "")
+        + "      again:\n        componentRef: {name: comp-square}\n";
+    place.write("m.yaml", twice);
+    assert!(inject(&place, "m.yaml", &store).stderr.contains("exec-square runs more than once"));
+}

@@ -122,6 +122,7 @@ impl Workflow {
             run: Some(RUN),
             shard: None,
             grace: Some(GRACE),
+            storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { return Ok(false) };
         if !found.prefix(plan, images, &settings)? {

@@ -58,6 +58,7 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View) -> Resu
             run: Some(RUN),
             shard: None,
             grace: Some(grace.unwrap_or(GRACE)),
+            storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { continue };
         if entrypoint(plan, images, &found, &settings)? {

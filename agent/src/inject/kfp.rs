@@ -5,12 +5,18 @@ use super::{
     images::Images,
     plan::{Plan, Step, View},
     settings::{BIN_DIR, IMAGE_BIN, NAME, Settings, StepSettings, Volume},
+    tasks,
     wrap::Found,
     yaml::{edit::Place, mark::Mark, value::Value},
 };
 
 /// The label by which all pods of a run know it.
 const RUN_LABEL: &str = "metadata.labels['pipeline/runid']";
+
+/// What is said of an executor whose tasks would all be one step.
+const REPEATED: &str = "runs more than once in a run, and nothing tells its tasks apart";
+const TELL_APART: &str =
+    "give it a shard or a step with --map, in KFP's words: shard: \"{{$.inputs.parameters['index']}}/3\"";
 
 /// Whether a document is a pipeline.
 pub(super) fn is_pipeline(plan: &Plan<'_, '_>, root: View) -> Result<bool, InjectError> {
@@ -47,6 +53,7 @@ pub(super) fn plan(
         Some(spec) => plan.map(spec, "executors")?,
         None => None,
     };
+    let repeated = tasks::repeated(plan, root)?;
     let mut wrapped = Vec::new();
     for (executor, view) in executors.map(|executors| plan.pairs(executors)).unwrap_or_default() {
         let called = executor.strip_prefix("exec-").unwrap_or(&executor).to_owned();
@@ -64,7 +71,7 @@ pub(super) fn plan(
             None => Vec::new(),
         };
         let known = [called.clone()];
-        let found = Found {
+        let mut found = Found {
             name: called.clone(),
             what: "executor",
             container,
@@ -75,8 +82,21 @@ pub(super) fn plan(
             run: None,
             shard: None,
             grace: None,
+            storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { continue };
+        if repeated.contains(&executor) && settings.step.is_none() && settings.shard.is_none() {
+            if settings.is_work() {
+                let what = format!("executor {executor} {REPEATED}: {TELL_APART}");
+                return Err(plan.shape(view, what));
+            }
+            if plan.settings.store.is_some() {
+                found.storeless = true;
+                plan.notes.push(format!(
+                    "executor {executor} {REPEATED}, so it has nothing to do with the store: {TELL_APART}"
+                ));
+            }
+        }
         if !found.prefix(plan, images, &settings)? {
             continue;
         }
@@ -86,7 +106,7 @@ pub(super) fn plan(
             .map(|(name, value)| Value::map([("name", Value::text(name)), ("value", Value::text(value))]).marked())
             .collect();
         plan.extend(container, "env", Place::Back, env)?;
-        let work = plan.settings.store.is_some() || settings.is_work();
+        let work = (plan.settings.store.is_some() && !found.storeless) || settings.is_work();
         wrapped.push((executor, parts(plan.settings, work && plan.settings.run.is_none())));
     }
     if wrapped.is_empty() {

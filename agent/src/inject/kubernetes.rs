@@ -89,6 +89,7 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
             run: None,
             shard: shard.clone(),
             grace: Some(grace),
+            storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { continue };
         if found.prefix(plan, images, &settings)? {

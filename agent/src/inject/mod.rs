@@ -20,6 +20,7 @@ mod random;
 mod remove;
 mod script;
 mod settings;
+mod tasks;
 mod tekton;
 mod wrap;
 mod yaml;

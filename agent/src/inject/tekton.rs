@@ -93,6 +93,7 @@ impl Task {
                 run: self.run,
                 shard: None,
                 grace: None,
+                storeless: false,
             };
             let Some(settings) = found.settings(plan)? else { continue };
             let done = match plan.get(step, "script")? {

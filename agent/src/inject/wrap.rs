@@ -37,6 +37,8 @@ pub(super) struct Found<'m> {
     pub(super) shard: Option<String>,
     /// How long the command has to end, where the engine says so.
     pub(super) grace: Option<Duration>,
+    /// Whether it has nothing to do with a store although there is one.
+    pub(super) storeless: bool,
 }
 
 impl Found<'_> {
@@ -68,11 +70,12 @@ impl Found<'_> {
     /// The words before the command.
     pub(super) fn words(&self, plan: &Plan<'_, '_>, settings: &StepSettings) -> Result<Vec<String>, InjectError> {
         let all = plan.settings;
+        let store = all.store.as_ref().filter(|_| !self.storeless);
         let mut words = vec![BIN.to_owned(), "run".to_owned()];
-        if let Some(store) = &all.store {
+        if let Some(store) = store {
             words.push(format!("--store={store}"));
         }
-        if all.store.is_some() || settings.is_work() {
+        if store.is_some() || settings.is_work() {
             let wrong = |what: String| InjectError::Setting { what: format!("{}: {what}", self.place()) };
             let pipeline = match (&all.pipeline, self.pipeline) {
                 (Some(pipeline), _) => pipeline.to_string(),
@@ -108,7 +111,7 @@ impl Found<'_> {
         words.extend(one("timeout", settings.timeout.as_ref()));
         match (&settings.grace, self.grace) {
             (Some(grace), _) => words.push(format!("--grace={grace}")),
-            (None, Some(grace)) if all.store.is_some() => words.push(format!("--grace={}s", grace.as_secs())),
+            (None, Some(grace)) if store.is_some() => words.push(format!("--grace={}s", grace.as_secs())),
             _ => {}
         }
         words.push("--".to_owned());
