@@ -202,6 +202,11 @@ pub fn stopped(id: &ShardId, attempt: &AttemptId) -> Key {
     Key(format!("{}/{attempt}/stopped", shard(id)))
 }
 
+/// What such an attempt had written by then.
+pub fn stopped_log(id: &ShardId, attempt: &AttemptId) -> Key {
+    Key(format!("{}/{attempt}/stopped-log", shard(id)))
+}
+
 /// The captured log of an attempt.
 pub fn log(id: &ShardId, attempt: &AttemptId) -> Key {
     Key(format!("{}/{attempt}/log", shard(id)))

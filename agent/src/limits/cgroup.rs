@@ -37,8 +37,10 @@ pub(super) fn groups(mounted: &Path, own: &Path, controller: &str) -> Vec<Group>
                 found.extend(upwards(&root, path).into_iter().map(Group::V2));
             }
         } else if controllers.split(',').any(|one| one == controller) {
-            for root in [mounted.join(controllers), mounted.join(controller)] {
-                found.extend(upwards(&root, path).into_iter().map(Group::V1));
+            let roots = [mounted.join(controllers), mounted.join(controller)];
+            let distinct = if controllers == controller { 1 } else { 2 };
+            for root in &roots[..distinct] {
+                found.extend(upwards(root, path).into_iter().map(Group::V1));
             }
         }
     }

@@ -1,9 +1,16 @@
 //! What an attempt leaves at once when it is told to end: a small record, before anything that takes time.
 //!
 //! Whoever tells it may not wait: below KFP's launcher everything is killed within about a second, whatever was agreed.
-//! The record of the attempt's end follows under a key of its own, if there is time for it, and stands above this one.
+//! What it wrote up to then follows, and then the record of the attempt's end, under keys of their own, as far as there is
+//! time for it; they stand above these.
 
-use super::{inputs::ReadyInput, plan::Work, record::Recorder, session::Session, supervise::Signals};
+use super::{
+    inputs::ReadyInput,
+    plan::Work,
+    record::Recorder,
+    session::Session,
+    supervise::{Kept, Signals},
+};
 use kale_protocol::layout;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,14 +21,15 @@ pub(super) struct LastWord {
     work: Arc<Work>,
     inputs: Arc<[ReadyInput]>,
     session: Arc<Session>,
+    kept: Option<Kept>,
     writing: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl LastWord {
     /// One that has not been said.
-    pub(super) fn of(session: &Arc<Session>, inputs: &[ReadyInput]) -> Self {
-        let work = Arc::clone(&session.work);
-        Self { work, inputs: inputs.into(), session: Arc::clone(session), writing: Arc::default() }
+    pub(super) fn of(session: &Arc<Session>, inputs: &[ReadyInput], kept: Option<&Kept>) -> Self {
+        let (work, session) = (Arc::clone(&session.work), Arc::clone(session));
+        Self { work, inputs: inputs.into(), session, kept: kept.cloned(), writing: Arc::default() }
     }
 
     /// Has it said when a signal asks for an end, once, with what is known by now and what has been stored by then.
@@ -35,13 +43,15 @@ impl LastWord {
         if writing.is_some() {
             return;
         }
-        let (work, inputs, session) = (Arc::clone(&self.work), Arc::clone(&self.inputs), Arc::clone(&self.session));
+        let Self { work, inputs, session, kept, .. } = self.clone();
         let recorder = recorder.stopped();
         // On a thread for that: the signal is on its way to the command meanwhile.
         *writing = Some(spawn_blocking(move || {
             let record = recorder.cut_off(&work, &inputs, &session.stored(), signal);
             // A store that fails is told of by what is written at the end; who is killed before has nobody to tell.
             let _ = work.store.put(&layout::stopped(&work.shard, &work.attempt), &record);
+            let log = kept.map(|kept| kept.log()).filter(|log| !log.pieces.is_empty());
+            let _ = log.map(|log| work.store.put(&layout::stopped_log(&work.shard, &work.attempt), &log));
         }));
     }
 

@@ -52,7 +52,7 @@ use session::{Session, Stored};
 use socket::{Server, Service};
 use std::{path::Path, sync::Arc};
 use stops::{blocking, unless_stopped, unless_stopped_twice, waited_for};
-use supervise::{Finished, Output, Signals, Stop, Supervision, supervise};
+use supervise::{Finished, Kept, Output, Signals, Stop, Supervision, supervise};
 use verdict::{Next, Verdict};
 
 /// How a step ended, without an error of the agent's own.
@@ -139,20 +139,22 @@ async fn attempt(
     crate::store::begin_run(&work.store, &work.shard.run, now_ns())?;
     let manifests: Vec<_> = inputs.iter().flat_map(|i| i.sources.iter().map(|(s, ..)| s.manifest)).collect();
     let session = Arc::new(Session::open(Arc::clone(work), &manifests, Arc::clone(monitor)));
-    let mut log = None;
-    let last_word = LastWord::of(&session, &inputs);
+    let kept = match work.log {
+        settings::LogPolicy::Capture(limit) => Some(Kept::within(limit)),
+        settings::LogPolicy::Inherit => None,
+    };
+    let last_word = LastWord::of(&session, &inputs, kept.as_ref());
     let life = async {
         unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
         recorder.times.restored_ns = now_ns();
         last_word.listen(signals, &recorder);
 
-        let (finished, verdict) = run_command(plan, &inputs, &session, &dir, signals).await?;
+        let (finished, verdict) = run_command(plan, &inputs, &session, &dir, kept.as_ref(), signals).await?;
         recorder.times.ran_ns = now_ns();
         recorder.ran(&finished);
         last_word.listen(signals, &recorder);
         session.gate.failure()?;
         let in_haste = finished.is_told_to_end();
-        log = finished.log.map(|(log, _)| log);
         let saved = if in_haste { Ok(()) } else { handed_over(&session, signals, monitor).await };
         if !verdict.is_success() {
             if let Err(error) = saved {
@@ -183,6 +185,8 @@ async fn attempt(
         (stored.packs, stored.manifests) = (Vec::new(), Vec::new());
     }
     drop(last_word);
+    // What never ran has no log.
+    let log = kept.filter(|_| recorder.log.is_some()).map(|kept| kept.take().0);
     let ended = finish(work, &inputs, &recorder, &stored, log.as_ref(), life, monitor);
     drop(session);
     match Arc::try_unwrap(dir) {
@@ -248,14 +252,12 @@ async fn run_command(
     inputs: &[ReadyInput],
     session: &Arc<Session>,
     dir: &Arc<StepDir>,
+    kept: Option<&Kept>,
     signals: &mut Signals,
 ) -> Result<(Finished, Verdict), StepError> {
     let service = Service { session: Arc::clone(session), dir: Arc::clone(dir), inputs: inputs.to_vec() };
     let mut server = Server::bind(service)?;
-    let output = match session.work.log {
-        settings::LogPolicy::Capture(limit) => Output::Capture { limit },
-        settings::LogPolicy::Inherit => Output::Inherit,
-    };
+    let output = kept.map_or(Output::Inherit, |kept| Output::Capture(kept.clone()));
     let variables = env::variables(&session.work, inputs, dir);
     let stop = Some(session.gate.stopper());
     let StepPlan { command, timeout, grace, policy, .. } = plan;

@@ -64,7 +64,7 @@ impl Recorder {
                 finished.oom_kills
             ));
         }
-        self.log = finished.log.as_ref().map(|(_, summary)| *summary);
+        self.log = finished.log;
     }
 
     /// The record of an attempt that stored what it should.

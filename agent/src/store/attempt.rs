@@ -70,9 +70,13 @@ pub fn left_behind(store: &Store, shard: &ShardId) -> Vec<OutputRecord> {
     failed.map(|record| record.outputs).find(|outputs| !outputs.is_empty()).unwrap_or_default()
 }
 
-/// Reads the captured log of an attempt, if it has one.
+/// Reads the captured log of an attempt, if it has one; of one that was killed when it had been told to end, what it
+/// had written by then.
 pub fn read_log(store: &Store, shard: &ShardId, attempt: &AttemptId) -> Result<Option<Log>, StoreError> {
-    store.get_if_there(&layout::log(shard, attempt))
+    match store.get_if_there(&layout::log(shard, attempt))? {
+        None => store.get_if_there(&layout::stopped_log(shard, attempt)),
+        whole => Ok(whole),
+    }
 }
 
 /// Reads the root of a manifest.

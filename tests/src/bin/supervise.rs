@@ -2,7 +2,7 @@
 //!
 //! Without a command it waits until it is told to end. Prints what is not in the exit status to the file of `--report`.
 
-use kale_agent::step::supervise::{DEFAULT_GRACE, Output, Signals, Supervision, supervise};
+use kale_agent::step::supervise::{DEFAULT_GRACE, Kept, Output, Signals, Supervision, supervise};
 use std::{env, ffi::OsString, fmt::Write, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 fn main() -> ExitCode {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         match word.to_str() {
             Some("--grace-ms") => grace = Duration::from_millis(number()),
             Some("--timeout-ms") => timeout = Some(Duration::from_millis(number())),
-            Some("--capture") => output = Output::Capture { limit: number() as usize },
+            Some("--capture") => output = Output::Capture(Kept::within(number() as usize)),
             Some("--report") => report = Some(value),
             Some("--workdir") => workdir = Some(PathBuf::from(value)),
             Some("--stop") => stop = value.into_string().ok(),
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         env: &[],
         grace,
         timeout,
-        output,
+        output: output.clone(),
         stop: Some(receiver),
     };
     match runtime.block_on(supervise(&mut signals, supervision)) {
@@ -50,7 +50,9 @@ fn main() -> ExitCode {
             for note in &finished.leftovers {
                 writeln!(text, "note {note}").expect("strings grow");
             }
-            if let Some((log, summary)) = &finished.log {
+            if let Output::Capture(kept) = &output {
+                let (log, summary) = kept.take();
+                assert_eq!(finished.log, Some(summary));
                 writeln!(text, "log {} of {} bytes", summary.kept_bytes, summary.written_bytes).expect("strings grow");
                 for piece in log.pieces.iter().filter(|piece| piece.bytes.len() < 80) {
                     let words = String::from_utf8_lossy(&piece.bytes);

@@ -2,11 +2,14 @@
 
 use kale_protocol::{
     extension::Extensions,
+    limits,
     log::{Log, Piece, Stream},
     record::LogSummary,
 };
 use std::{
     collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,9 +20,42 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Reads of one stream that follow each other this closely become one piece.
 const TOGETHER: Duration = Duration::from_millis(10);
 
+/// What is kept of an output, shared by whoever keeps it and whoever wants it, before its end too.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<Mutex<Keeper>>);
+
+impl Kept {
+    /// Nothing yet, and the first and last half of so many bytes as they come.
+    pub fn within(limit: usize) -> Self {
+        Self(Arc::new(Mutex::new(Keeper::new(limit.min(limits::LOG as usize / 2)))))
+    }
+
+    /// A copy of what is kept up to now.
+    pub fn log(&self) -> Log {
+        self.lock().clone().finish().0
+    }
+
+    /// What is kept and its measures; nothing is left.
+    pub fn take(&self) -> (Log, LogSummary) {
+        mem::take(&mut *self.lock()).finish()
+    }
+
+    pub(super) fn keep(&self, stream: Stream, bytes: &[u8]) {
+        self.lock().keep(stream, bytes);
+    }
+
+    pub(super) fn summary(&self) -> LogSummary {
+        self.lock().summary()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keeper> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Keeps pieces; memory stays within its limit.
-#[derive(Debug, Default)]
-pub(super) struct Keeper {
+#[derive(Clone, Debug, Default)]
+struct Keeper {
     half: usize,
     head: VecDeque<Piece>,
     head_cost: usize,
@@ -30,12 +66,12 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(limit: usize) -> Self {
+    fn new(limit: usize) -> Self {
         Self { half: limit / 2, ..Self::default() }
     }
 
     /// Keeps bytes that were read just now.
-    pub(super) fn keep(&mut self, stream: Stream, bytes: &[u8]) {
+    fn keep(&mut self, stream: Stream, bytes: &[u8]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.keep_at(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX), stream, bytes);
     }
@@ -57,10 +93,13 @@ impl Keeper {
         }
     }
 
+    fn summary(&self) -> LogSummary {
+        LogSummary { written_bytes: self.written_bytes, kept_bytes: self.written_bytes - self.dropped_bytes }
+    }
+
     /// The log, with a line of the agent's where something is missing, and its measures.
-    pub(super) fn finish(self) -> (Log, LogSummary) {
-        let summary =
-            LogSummary { written_bytes: self.written_bytes, kept_bytes: self.written_bytes - self.dropped_bytes };
+    fn finish(self) -> (Log, LogSummary) {
+        let summary = self.summary();
         let mut pieces = Vec::from(self.head);
         if self.dropped_bytes > 0 {
             let at_ns = self.tail.front().or(pieces.last()).map_or(0, |piece| piece.at_ns);

@@ -14,16 +14,15 @@ mod stop;
 mod terminal;
 
 pub(super) use arguments::longest_argument;
+pub use keep::Kept;
 pub use signals::Signals;
 pub use stop::Stop;
 
 use crate::limits::Limits;
 use kale_protocol::{
     exit::Code,
-    log::Log,
     record::{Exit, LogSummary, Usage},
 };
-use keep::Keeper;
 use leftovers::Leftovers;
 use output::Pumps;
 use reap::Reaper;
@@ -68,15 +67,12 @@ pub struct Supervision<'a> {
 }
 
 /// Where a command's output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Output {
     /// To our own descriptors: the command has them, and we are not in between.
     Inherit,
-    /// To our own descriptors through us, and the first and last half of this many bytes are kept.
-    Capture {
-        /// The most memory that what is kept may take, in bytes.
-        limit: usize,
-    },
+    /// To our own descriptors through us, and it is kept.
+    Capture(Kept),
 }
 
 /// How a command ended, and what it left.
@@ -94,8 +90,8 @@ pub struct Finished {
     pub leftovers: Vec<String>,
     /// How many processes of the container the kernel killed for lack of memory while it ran.
     pub oom_kills: u64,
-    /// What was kept of its output, if it was captured.
-    pub log: Option<(Log, LogSummary)>,
+    /// The measures of its output, if it was captured.
+    pub log: Option<LogSummary>,
 }
 
 impl Finished {
@@ -153,10 +149,10 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
     let kills_before = Limits::default().oom_kills();
     let terminal = Terminal::ours();
     let before = leftovers::children().unwrap_or_default();
-    let (mut pumps, outputs) = match supervision.output {
+    let (mut pumps, outputs) = match &supervision.output {
         Output::Inherit => (None, None),
-        Output::Capture { limit } => {
-            let (pumps, outputs) = Pumps::start(limit)?;
+        Output::Capture(kept) => {
+            let (pumps, outputs) = Pumps::start(kept)?;
             (Some(pumps), Some(outputs))
         }
     };
@@ -190,7 +186,10 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
     if let Some(pumps) = &mut pumps {
         drain(pumps, &listener, &mut notes, &mut stopped_by).await;
     }
-    let log = pumps.map(Pumps::finish).map(Keeper::finish);
+    let log = match &supervision.output {
+        Output::Inherit => None,
+        Output::Capture(kept) => Some(kept.summary()),
+    };
     let kills = Limits::default().oom_kills().zip(kills_before);
     let oom_kills = kills.map_or(0, |(now, before)| now.saturating_sub(before));
     Ok(Finished { exit, not_started, usage: reap::usage(), stopped_by, leftovers: notes, oom_kills, log })

@@ -3,8 +3,8 @@
 //! Two threads block, one for each stream: inherited descriptors are shared with whoever started us, so they are
 //! never made non-blocking, and a slow reader of one stream must not hold up the other.
 
-use super::{SuperviseError, keep::Keeper};
-use kale_protocol::{limits, log::Stream};
+use super::{SuperviseError, keep::Kept};
+use kale_protocol::log::Stream;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::write,
@@ -12,7 +12,6 @@ use nix::{
 use std::{
     io::{self, PipeReader, PipeWriter, Read},
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 use tokio::sync::oneshot;
@@ -32,7 +31,6 @@ enum End {
 
 /// Both streams of one command, pumped.
 pub(super) struct Pumps {
-    keeper: Arc<Mutex<Keeper>>,
     /// Dropped to make both pumps take what is there and end.
     go_on: Option<PipeWriter>,
     ends: [(&'static str, oneshot::Receiver<End>); 2],
@@ -40,17 +38,16 @@ pub(super) struct Pumps {
 
 impl Pumps {
     /// Makes two pipes and starts their pumps; returns the ends that are the command's.
-    pub(super) fn start(limit: usize) -> Result<(Self, [PipeWriter; 2]), SuperviseError> {
+    pub(super) fn start(kept: &Kept) -> Result<(Self, [PipeWriter; 2]), SuperviseError> {
         let failed = |source| SuperviseError::Setup { action: "capture the command's output", source };
-        let keeper = Arc::new(Mutex::new(Keeper::new(limit.min(limits::LOG as usize / 2))));
         let (stop, go_on) = io::pipe().map_err(failed)?;
         let (out, out_writer) = io::pipe().map_err(failed)?;
         let (err, err_writer) = io::pipe().map_err(failed)?;
         let spare = stop.try_clone().map_err(failed)?;
-        let out_end = pump(Stream::Out, out, stop, &keeper).map_err(failed)?;
-        let err_end = pump(Stream::Err, err, spare, &keeper).map_err(failed)?;
+        let out_end = pump(Stream::Out, out, stop, kept).map_err(failed)?;
+        let err_end = pump(Stream::Err, err, spare, kept).map_err(failed)?;
         let ends = [("stdout", out_end), ("stderr", err_end)];
-        Ok((Self { keeper, go_on: Some(go_on), ends }, [out_writer, err_writer]))
+        Ok((Self { go_on: Some(go_on), ends }, [out_writer, err_writer]))
     }
 
     /// Completes when both pumps have ended; may be dropped and called again.
@@ -74,25 +71,15 @@ impl Pumps {
     pub(super) fn abandon(&mut self) {
         self.go_on = None;
     }
-
-    /// What was kept.
-    pub(super) fn finish(self) -> Keeper {
-        std::mem::take(&mut *self.keeper.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
-fn pump(
-    stream: Stream,
-    mut from: PipeReader,
-    stop: PipeReader,
-    keeper: &Arc<Mutex<Keeper>>,
-) -> io::Result<oneshot::Receiver<End>> {
+fn pump(stream: Stream, mut from: PipeReader, stop: PipeReader, kept: &Kept) -> io::Result<oneshot::Receiver<End>> {
     let (sender, receiver) = oneshot::channel();
-    let keeper = Arc::clone(keeper);
+    let kept = kept.clone();
     thread::Builder::new().name(format!("kale-{stream:?}").to_lowercase()).spawn(move || {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let to = if stream == Stream::Out { stdout.as_fd() } else { stderr.as_fd() };
-        let end = run(stream, &mut from, &stop, to, &keeper);
+        let end = run(stream, &mut from, &stop, to, &kept);
         // Closed before anyone is told: a command that still writes gets its SIGPIPE now.
         drop(from);
         // Nobody listens when the supervision itself was given up.
@@ -101,7 +88,7 @@ fn pump(
     Ok(receiver)
 }
 
-fn run(stream: Stream, from: &mut PipeReader, stop: &PipeReader, to: BorrowedFd<'_>, keeper: &Mutex<Keeper>) -> End {
+fn run(stream: Stream, from: &mut PipeReader, stop: &PipeReader, to: BorrowedFd<'_>, kept: &Kept) -> End {
     let mut buffer = vec![0; BUFFER];
     let mut fds = 3;
     loop {
@@ -136,7 +123,7 @@ fn run(stream: Stream, from: &mut PipeReader, stop: &PipeReader, to: BorrowedFd<
             Err(error) => return End::Broken(nix::Error::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
         };
         let passed = pass_on(to, bytes);
-        keeper.lock().unwrap_or_else(PoisonError::into_inner).keep(stream, bytes);
+        kept.keep(stream, bytes);
         if let Err(error) = passed {
             return End::Broken(error);
         }
