@@ -6,7 +6,7 @@ use kale_tests::{
 };
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -16,8 +16,9 @@ use std::{
 const SOON: Duration = Duration::from_millis(300);
 /// A file of bytes that do not compress, and are in no other file.
 fn noise(place: &Sandbox, name: &str, bytes: u64) {
-    let mut random = fs::File::open("/dev/urandom").unwrap().take(bytes);
-    std::io::copy(&mut random, &mut fs::File::create(place.path(name)).unwrap()).unwrap();
+    let mut random = fs::File::open("/dev/urandom").expect("random bytes").take(bytes);
+    let mut file = fs::File::create(place.path(name)).expect("a file of the sandbox");
+    io::copy(&mut random, &mut file).expect("random bytes in it");
 }
 
 /// Waits for something that has to come.
