@@ -52,8 +52,8 @@ fn a_file_that_cannot_be_arguments_is_an_error() {
     for (file, why) in [
         ("cut", "does not end with the NUL byte"),
         ("text", "expected value"),
-        ("numbers", "expected a string"),
-        ("null", "a NUL byte is in text 1"),
+        ("numbers", "element 1 is no text"),
+        ("null", "a NUL byte is in element 1"),
         ("absent", "No such file"),
     ] {
         let told = plain(&place, &["--args-file", file, "--", "true"]);
@@ -145,6 +145,8 @@ print(sys.argv[4], len(given.short), len(json.loads(given.executor_input)['input
     let command = place.json(["show", "p/r/s"])["command"].clone();
     assert_eq!(command[6].as_str().map(str::len), Some(input.len()));
     assert!(as_step().stderr.contains("committed already"));
-    let path = plain(&place, &["--args-file", "arguments.json", "--long-args", "file", "--", "sh", "-c", "wc -c < $3"]);
+    place.write("spec.yaml", "args-file: arguments.json\nlong-args: file\n");
+    let path = plain(&place, &["--spec", "spec.yaml", "--", "sh", "-c", "wc -c < $3"]);
     assert_eq!(path.stdout.trim(), input.len().to_string(), "{path}");
+    assert!(place.fails(190, ["run", "--long-args", "some", "--", "true"]).contains("say fail, file or @file"));
 }

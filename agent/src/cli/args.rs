@@ -2,9 +2,7 @@
 
 mod run;
 
-pub(super) use run::{
-    DataArgs, DedupArg, LogArg, LongArgsArg, OnChangedArg, OnCommittedArg, OnFailureArg, RunArgs, SyncArg,
-};
+pub(super) use run::{DataArgs, DedupArg, LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, RunArgs, SyncArg};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kale_protocol::{address::Address, id::AttemptId, id::StoreId, name::Name};

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use kale_protocol::exit::Code;
+use serde_json::Value;
 use std::{
     ffi::OsString,
     fs::File,
@@ -44,11 +45,18 @@ fn parse(bytes: &[u8]) -> Result<Vec<OsString>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let texts: Vec<String> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match texts.iter().position(|text| text.contains('\0')) {
-        Some(at) => Err(format!("a NUL byte is in text {} of the list, which no argument can have", at + 1)),
-        None => Ok(texts.into_iter().map(OsString::from).collect()),
-    }
+    let list = match serde_json::from_slice(bytes).map_err(|error| error.to_string())? {
+        Value::Array(list) => list,
+        _ => return Err("it is no list".into()),
+    };
+    let argument = |(at, value)| match value {
+        Value::String(text) if text.contains('\0') => {
+            Err(format!("a NUL byte is in element {at}, which no argument can have"))
+        }
+        Value::String(text) => Ok(OsString::from(text)),
+        _ => Err(format!("element {at} is no text")),
+    };
+    (1..).zip(list).map(argument).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     step::{
         self, StepError, StepPlan, StepSettings,
         policy::{AcceptedCodes, FailurePolicy, OnFailure, Retries},
-        settings::{InputSetting, LogPolicy, OnChanged, OnCommitted, OutputSetting},
+        settings::{InputSetting, LogPolicy, LongArgs, OnChanged, OnCommitted, OutputSetting},
         supervise::{DEFAULT_LOG_BYTES, Signals},
     },
 };
@@ -73,7 +73,11 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
     }
     Ok(StepSettings {
         command,
-        long_args: args.long_args.or(spec.long_args).map(Into::into).unwrap_or_default(),
+        long_args: match (args.long_args, &spec.long_args) {
+            (Some(how), _) => how,
+            (None, Some(text)) => spec::parse("long-args", text)?,
+            (None, None) => LongArgs::default(),
+        },
         store: args.store.store.or(spec.store),
         store_id: args.store.store_id.or(store_id),
         pipeline: args.store.pipeline.or(spec.pipeline),

@@ -1,7 +1,7 @@
 //! The spec file: the same settings as the flags, in YAML or JSON.
 
 use super::{
-    args::{DedupArg, LogArg, LongArgsArg, OnChangedArg, OnCommittedArg, OnFailureArg, SyncArg},
+    args::{DedupArg, LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, SyncArg},
     failure::Failure,
 };
 use kale_protocol::{exit::Code, id::StoreId, name::Name};
@@ -50,7 +50,7 @@ pub(super) struct Spec {
     pub(super) threads: Option<NonZeroUsize>,
     pub(super) hand_over: Option<u64>,
     pub(super) args_file: Option<PathBuf>,
-    pub(super) long_args: Option<LongArgsArg>,
+    pub(super) long_args: Option<String>,
     pub(super) command: Vec<String>,
 }
 

@@ -4,35 +4,38 @@ use super::{
     error::InjectError,
     plan::{Plan, View},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A walk through a pipeline's tasks.
 struct Walk<'p, 'm, 't> {
     plan: &'p Plan<'m, 't>,
     components: Option<View>,
-    /// How often each component was met: twice is as good as ever more.
-    met: BTreeMap<String, usize>,
+    /// Components that were met once.
+    once: BTreeSet<String>,
+    /// Those that run more often.
+    often: BTreeSet<String>,
     repeated: BTreeSet<String>,
 }
 
 /// The labels of executors that run more than once, as far as the tasks say so.
 pub(super) fn repeated(plan: &Plan<'_, '_>, root: View) -> Result<BTreeSet<String>, InjectError> {
     let components = plan.map(root, "components")?;
-    let mut walk = Walk { plan, components, met: BTreeMap::new(), repeated: BTreeSet::new() };
+    let mut walk = Walk { plan, components, once: BTreeSet::new(), often: BTreeSet::new(), repeated: BTreeSet::new() };
     if let Some(pipeline) = plan.map(root, "root")? {
-        walk.component("root", pipeline, 1)?;
+        walk.component("root", pipeline, false)?;
     }
     Ok(walk.repeated)
 }
 
 impl Walk<'_, '_, '_> {
-    fn component(&mut self, name: &str, component: View, times: usize) -> Result<(), InjectError> {
-        let met = self.met.entry(name.to_owned()).or_default();
-        let before = *met;
-        *met += times;
-        let often = *met > 1;
-        if before > 1 {
+    fn component(&mut self, name: &str, component: View, in_loop: bool) -> Result<(), InjectError> {
+        if self.often.contains(name) {
             return Ok(());
+        }
+        let met = !self.once.insert(name.to_owned());
+        let often = in_loop || met;
+        if often {
+            self.often.insert(name.to_owned());
         }
         if let Some(label) = self.plan.text_of(component, "executorLabel")?
             && often
@@ -50,7 +53,7 @@ impl Walk<'_, '_, '_> {
             };
             let Some(below) = below else { continue };
             let loops = self.plan.get(task, "parameterIterator")?.or(self.plan.get(task, "artifactIterator")?);
-            self.component(&name, below, if often || loops.is_some() { 2 } else { 1 })?;
+            self.component(&name, below, often || loops.is_some())?;
         }
         Ok(())
     }

@@ -82,6 +82,19 @@ pub enum LongArgs {
     AtFile,
 }
 
+impl FromStr for LongArgs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "file" => Ok(Self::File),
+            "@file" => Ok(Self::AtFile),
+            _ => Err("say fail, file or @file".to_owned()),
+        }
+    }
+}
+
 /// Whether content that the store has already is referred to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dedup {

@@ -69,6 +69,38 @@ fn a_failed_step_commits_nothing_and_keeps_its_log() {
     assert_eq!(place.ok(["cat", "s:x"]), "whole\n");
 }
 
+/// What KFP's launcher does to it: TERM, and KILL before the command has answered.
+#[test]
+fn killed_after_a_term_it_is_seen_and_what_it_stored_is_used_again() {
+    let Some((_server, place)) = place("killed_after_a_term_it_is_seen_and_what_it_stored_is_used_again") else {
+        return;
+    };
+    place.write(
+        "model",
+        (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>(),
+    );
+    let script = "kale-agent save -q model model; test -e again && exit; trap '' TERM; echo ready; exec sleep 60";
+    let arguments = ["run", "--step", "s", "--", "sh", "-c", script];
+    let mut running = Running::start(place.agent().args(arguments));
+    assert_eq!(running.line(), "ready");
+    running.signal(15);
+    // It is all the time that there is.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.signal(9);
+    assert_eq!(running.status(), 137);
+    let record = place.json(["show", "p/r/s"]);
+    let message = record["failure"]["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("told to end by signal 15 (SIGTERM), and killed"), "{record}");
+    let first = record["outputs"][0]["stored_bytes"].as_u64().unwrap_or_default();
+    assert!(first > 5_000_000, "{record}");
+    assert_eq!(place.ok(["log", "p/r/s"]), "ready\n");
+    place.write("again", "");
+    let told = place.call(arguments);
+    assert_eq!(told.status, 0, "{told}");
+    let again = place.json(["show", "p/r/s"])["outputs"][0]["stored_bytes"].as_u64().unwrap_or(u64::MAX);
+    assert!(again < first / 100, "{again} new bytes after {first}");
+}
+
 #[test]
 fn of_eight_racing_attempts_exactly_one_commits_in_each_of_five_rounds() {
     let Some((_server, place)) = place("of_eight_racing_attempts_exactly_one_commits_in_each_of_five_rounds") else {

@@ -89,9 +89,10 @@ pub(in crate::cli) struct RunArgs {
     /// A file with more arguments for the command, behind those given here: each ended by a NUL byte, or a list in JSON.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) args_file: Option<PathBuf>,
-    /// What becomes of an argument that is longer than the kernel passes in one, 128 KiB [default: fail].
+    /// What becomes of an argument that is longer than the kernel passes in one, 128 KiB: fail, or in its place `file`, the
+    /// path of a file that holds it, or `@file` [default: fail].
     #[arg(long, env = "KALE_LONG_ARGS", value_name = "HOW")]
-    pub(in crate::cli) long_args: Option<LongArgsArg>,
+    pub(in crate::cli) long_args: Option<LongArgs>,
     /// The command and its arguments.
     #[arg(last = true, value_name = "CMD")]
     pub(in crate::cli) command: Vec<OsString>,
@@ -158,29 +159,6 @@ pub(in crate::cli) enum LogArg {
     Capture,
     /// The command has the agent's own stdout and stderr.
     Inherit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::cli) enum LongArgsArg {
-    /// The command cannot be started: 126.
-    Fail,
-    /// The path of a file that holds it is in its place.
-    File,
-    /// The same with an @ in front.
-    #[value(name = "@file")]
-    #[serde(rename = "@file")]
-    AtFile,
-}
-
-impl From<LongArgsArg> for LongArgs {
-    fn from(typed: LongArgsArg) -> Self {
-        match typed {
-            LongArgsArg::Fail => Self::Fail,
-            LongArgsArg::File => Self::File,
-            LongArgsArg::AtFile => Self::AtFile,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
