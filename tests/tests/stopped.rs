@@ -63,7 +63,7 @@ fn killed_soon_after_a_term_an_attempt_is_there_and_what_it_stored_is_used_again
     let record = place.json(["show", "p/r/s"]);
     assert_eq!((&record["attempt"], &record["failure"]["code"]), (&attempt.as_str().into(), &143.into()), "{record}");
     let message = record["failure"]["message"].as_str().unwrap();
-    assert!(message.starts_with("told to end by signal 15 (SIGTERM), and killed"), "{message}");
+    assert!(message.starts_with("told to end by signal 15 (SIGTERM); nothing more"), "{message}");
     assert_eq!((&record["command"][2], &record["params"]["depth"]), (&script.into(), &"3".into()));
     let times = &record["times"];
     let time = |name: &str| times[name].as_i64().unwrap();

@@ -101,7 +101,7 @@ impl Recorder {
 
     /// The record of an attempt that was told to end by a signal and says nothing more, should it be killed now.
     pub(super) fn cut_off(&self, work: &Work, inputs: &[ReadyInput], stored: &Stored, signal: i32) -> StepRecord {
-        let message = format!("{}, and killed before more was recorded", told_by(signal));
+        let message = format!("{}; nothing more was recorded", told_by(signal));
         let code = StepError::status_of(signal);
         self.record(work, inputs, stored, Outcome::Failed { code, message })
     }

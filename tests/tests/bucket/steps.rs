@@ -90,7 +90,7 @@ fn killed_after_a_term_it_is_seen_and_what_it_stored_is_used_again() {
     assert_eq!(running.status(), 137);
     let record = place.json(["show", "p/r/s"]);
     let message = record["failure"]["message"].as_str().unwrap_or_default();
-    assert!(message.starts_with("told to end by signal 15 (SIGTERM), and killed"), "{record}");
+    assert!(message.starts_with("told to end by signal 15 (SIGTERM); nothing more"), "{record}");
     let first = record["outputs"][0]["stored_bytes"].as_u64().unwrap_or_default();
     assert!(first > 5_000_000, "{record}");
     assert_eq!(place.ok(["log", "p/r/s"]), "ready\n");
