@@ -47,10 +47,11 @@ demo-containers: build images ## The same with one container a step, where a Doc
 	  --containers kale-flights:demo
 
 # All parts run, also behind one that fails: what was skipped is counted in any case.
+# The binary under test is the release; the tests themselves are not optimised: they would take longer to build than to run.
 test: build $(VENV)/.installed $(VENV)/.tests ## Run every test, and count what was skipped and why.
 	@rm -f $(SKIPS) && touch $(SKIPS)
 	@export KALE_AGENT_BIN=$(CURDIR)/$(BINARY) KALE_TEST_SKIPS=$(SKIPS); failed=; \
-	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast || failed+=" cargo-test"; \
+	cargo test --locked --target $(TARGET) --workspace --no-fail-fast || failed+=" cargo-test"; \
 	python_tests() { \
 	  "$$@" -v > target/python-tests.txt 2>&1 || { cat target/python-tests.txt; failed+=" $$1"; }; \
 	  grep "skipped '" target/python-tests.txt >> $(SKIPS) || true; tail -n 4 target/python-tests.txt; }; \
@@ -79,9 +80,11 @@ lint: ## Check format and lints; warnings are errors.
 deny: ## Check licences, bans and sources of dependencies; needs cargo-deny.
 	cargo deny check licenses bans sources
 
-images: build $(VENV)/.installed ## Build the images: the agent alone, and the demo's step image, without any registry.
+images: build $(VENV)/.installed ## Build all images without any registry: the agent's, one with a shell, the demo's, an example.
 	docker build --quiet --tag kale-agent:scratch --file images/scratch/Dockerfile target/$(TARGET)/release
+	images/debug/image.sh kale-agent:debug $(BINARY)
 	images/flights/image.sh kale-flights:demo $(PYTHON)
+	docker build --quiet --tag kale-example:demo --build-arg BASE=kale-flights:demo images/example
 
 clean-demo: ## Remove the demo's store and work folder.
 	rm -rf target/demo

@@ -27,6 +27,11 @@ STOP_SECONDS = 35
 # A docker client loses a signal that comes before its container has started.
 ASK_AGAIN_SECONDS = 2
 TAIL_LINES = 20
+# Who steps in containers are where root starts them: nobody's id in any image.
+ANYBODY = 12345
+# Nothing is allowed, and a step can write to its store and to one folder in memory.
+HARDENED = ["--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
+HARDENED += ["--security-opt", "no-new-privileges"]
 
 # Each step: what it needs to be committed, and the flags that say so to the agent.
 STEPS = {
@@ -155,7 +160,9 @@ def parse():
     option("--python", default=sys.executable, metavar="PATH", help="one that has the requirements [%(default)s]")
     option("--workers", type=int, default=os.cpu_count(), metavar="N", help="shards of train at a time [%(default)s]")
     option("--work", default="target/flights", metavar="PATH", help="for logs and the picture [%(default)s]")
-    option("--containers", metavar="IMAGE", help="run each step in a container of this image, without a network")
+    option("--containers", metavar="IMAGE", help="run each step in a container of this image, with nothing allowed")
+    anybody = os.getuid() or ANYBODY
+    option("--user", type=int, default=anybody, metavar="ID", help="who steps in containers are [%(default)s]")
     options = parser.parse_args()
     if options.workers < 1:
         parser.error("--workers must be at least 1")
@@ -163,6 +170,7 @@ def parse():
     if not agent or not os.access(agent, os.X_OK):
         parser.error(f"there is no agent at {options.agent}: name the binary with --agent")
     options.agent = str(Path(agent).resolve())
+    options.group = os.getgid() if options.user == os.getuid() else options.user
     options.store = str(Path(options.store).resolve())
     return options
 
@@ -184,6 +192,13 @@ def free_run(options):
     rows = json.loads(agent_output(options, "--json", "runs", PIPELINE, "--store", options.store))
     taken = {row["run"] for row in rows}
     return next(name for name in (f"run-{number}" for number in range(1, len(taken) + 2)) if name not in taken)
+
+
+def give(store, user):
+    """Lets the steps' user write to the store; only root has to, and can."""
+    for folder, _, files in os.walk(store):
+        for path in [folder, *(os.path.join(folder, file) for file in files)]:
+            os.chown(path, user, user, follow_symlinks=False)
 
 
 def stored_bytes(store):
@@ -208,8 +223,8 @@ def make_job(options, work, step, shard):
     if inside:
         container = f"flights-{os.getpid()}-{step}{suffix}"
         argv = [
-            *["docker", "run", "--rm", "--network", "none", "--name", container],
-            *["--user", f"{os.getuid()}:{os.getgid()}", "-e", "HOME=/tmp", "-e", "OMP_NUM_THREADS=1"],
+            *["docker", "run", "--rm", "--name", container, *HARDENED, "--user", f"{options.user}:{options.group}"],
+            *["-e", "HOME=/tmp", "-e", "OMP_NUM_THREADS=1"],
             *["-v", f"{options.store}:/store", "-v", f"{options.agent}:/usr/local/bin/kale-agent:ro"],
             *["-v", f"{HERE}:/flights:ro", options.containers, *argv],
         ]
@@ -289,6 +304,8 @@ def main():
     work = Path(options.work).resolve() / options.run
     work.mkdir(parents=True, exist_ok=True)
     before = stored_bytes(options.store)
+    if options.containers and options.user != os.getuid():
+        give(options.store, options.user)
 
     jobs = []
     for step in STEPS:

@@ -1,57 +1,14 @@
-//! The binary alone in an image, where a Docker engine answers.
+//! Steps in containers, where a Docker engine answers.
 
-use kale_tests::{
-    binary::kale_agent,
-    sandbox::{Sandbox, Told},
-    skip::skip,
-};
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+mod ends;
+mod hardened;
+mod image;
+mod images;
+mod together;
 
-/// An image that is removed when dropped.
-struct Image(String);
-
-impl Image {
-    /// Builds the image of images/scratch; `None`, said aloud, where no engine answers or the binary is not static.
-    fn build(test: &str, place: &Sandbox) -> Option<Self> {
-        match Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output() {
-            Ok(answer) if answer.status.success() => {}
-            _ => {
-                skip(test, "no Docker engine answers");
-                return None;
-            }
-        }
-        let linked = Command::new("ldd").arg(kale_agent()).output().expect("ldd comes with the C library");
-        let said = String::from_utf8_lossy(&linked.stdout).into_owned() + &String::from_utf8_lossy(&linked.stderr);
-        if !said.contains("statically linked") && !said.contains("not a dynamic executable") {
-            skip(test, "the binary is not static: `make test` builds it so");
-            return None;
-        }
-        let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/scratch/Dockerfile");
-        fs::create_dir(place.path("context")).expect("a new folder");
-        fs::copy(dockerfile, place.path("context/Dockerfile")).expect("the files of the image");
-        fs::copy(kale_agent(), place.path("context/kale-agent")).expect("the files of the image");
-        let name = format!("kale-test-{}-{}", std::process::id(), test.len());
-        let built = Command::new("docker")
-            .args(["build", "-q", "-t", &name])
-            .arg(place.path("context"))
-            .output()
-            .expect("docker starts");
-        assert!(built.status.success(), "{}", Told::of(&built));
-        Some(Self(name))
-    }
-
-    fn run(&self, options: &[&str], arguments: &[&str]) -> Told {
-        let mut docker = Command::new("docker");
-        docker.args(["run", "--rm", "--network", "none"]).args(options).arg(&self.0).args(arguments);
-        Told::of(&docker.output().expect("docker starts"))
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rmi", "-f", &self.0]).output();
-    }
-}
+use image::Image;
+use kale_tests::{binary::kale_agent, sandbox::Sandbox};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 #[test]
 fn from_scratch_as_pid_1_with_nothing_allowed() {

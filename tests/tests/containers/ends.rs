@@ -1,0 +1,94 @@
+//! Containers that are ended from outside: killed in each phase of a step, stopped, out of memory.
+
+use super::image::{Container, Image, until};
+use kale_tests::{sandbox::Sandbox, tree::noise};
+use std::{fs, path::Path};
+
+/// What all files below a folder hold, in bytes.
+fn held(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => held(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}
+
+#[test]
+fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("killed_in_any_phase_a_step_is_all_there_or_not_at_all", &place) else { return };
+    let content: Vec<u8> = (0..192).flat_map(|block| noise(block, 1 << 20)).collect();
+    place.write("large", &content);
+    place.ok(["save", "large", "large", "-q"]);
+    let [work, made, go] = ["work", "work/made", "work/go"].map(|path| place.path(path));
+    let phases: [(&str, &dyn Fn(&Container)); 3] = [
+        ("restoring", &|_| until("input", || held(&work) > 0)),
+        ("running", &|container| container.wait_for("ready")),
+        ("storing", &|container| {
+            container.wait_for("ready");
+            let before = held(&place.store());
+            fs::write(&go, "").expect("a file of the sandbox");
+            until("output", || held(&place.store()) > before + (8 << 20));
+        }),
+    ];
+    for (phase, reached) in phases {
+        let _ = fs::remove_dir_all(&work);
+        let arguments = ["--step", phase, "--in", "large:large", "--out", "made"];
+        let shell = "echo ready; until test -e go; do sleep 0.02; done; head -c 300000000 /dev/urandom > made";
+        let container = image.start(&place, &[], &arguments, shell);
+        reached(&container);
+        container.docker(&["kill"]);
+        let status = container.ended().status;
+        let address = format!("{phase}:made");
+        // The engine takes its time: what stores may have come to its end.
+        assert!(status == 137 || status == 0 && phase == "storing", "{phase}: {status}");
+        if status != 0 {
+            place.fails(192, ["load", &address, "half"]);
+            assert!(!place.path("half").exists(), "{phase}");
+            fs::write(&go, "").expect("a file of the sandbox");
+            let again = image.step(&place, &[], &arguments, shell);
+            assert_eq!(again.status, 0, "{phase}: {again}");
+        }
+        place.ok(["load", &address, phase, "-q"]);
+        assert!(fs::read(place.path(phase)).unwrap() == fs::read(&made).unwrap(), "{phase}");
+        assert!(fs::read(place.path("work/large")).unwrap() == content, "{phase}");
+        place.ok(["verify", "-q"]);
+    }
+}
+
+#[test]
+fn stopped_by_the_engine_a_step_says_so() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("stopped_by_the_engine_a_step_says_so", &place) else { return };
+    let polite = "trap 'echo bye; exit 3' TERM INT; echo ready; while :; do sleep 0.05; done";
+    let deaf = "trap '' TERM; echo ready; exec sleep 60";
+    for (step, options, seconds, shell, status, said) in [
+        ("grace", &[][..], "20", polite, 143, "ready\nbye\n"),
+        ("signal", &["--stop-signal", "INT"], "20", polite, 130, "ready\nbye\n"),
+        ("below-init", &["--init"], "20", polite, 143, "ready\nbye\n"),
+        ("no-grace", &[], "1", deaf, 137, "ready\n"),
+    ] {
+        let container = image.start(&place, options, &["--step", step], shell);
+        container.wait_for("ready");
+        container.docker(&["stop", "--time", seconds]);
+        let told = container.ended();
+        assert_eq!(told.status, status, "{step}: {told}");
+        let failure = &place.json(["show", &format!("p/r/{step}")])["failure"];
+        let message = failure["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("told to end by signal"), "{step}: {failure}");
+        assert_eq!(place.ok(["log", &format!("p/r/{step}")]), said, "{step}");
+    }
+}
+
+#[test]
+fn out_of_memory_is_named() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("out_of_memory_is_named", &place) else { return };
+    let limit = ["--memory", "64m", "--memory-swap", "64m"];
+    let told = image.step(&place, &limit, &["--step", "s"], "exec tail /dev/zero");
+    assert!(told.status == 137 && told.stderr.contains("out of memory"), "{told}");
+    let failure = place.json(["show", "p/r/s"])["failure"].to_string();
+    assert!(failure.contains("out of memory"), "{failure}");
+}

@@ -1,0 +1,47 @@
+//! What operators forbid containers, one thing after the other and all at once.
+
+use super::image::Image;
+use kale_tests::sandbox::Sandbox;
+
+const SETTINGS: [(&str, &[&str]); 5] = [
+    ("read-only", &["--read-only"]),
+    ("no-capabilities", &["--cap-drop", "ALL"]),
+    ("no-new-privileges", &["--security-opt", "no-new-privileges"]),
+    ("anybody", &["--user", "12345:54321"]),
+    ("few-processes", &["--pids-limit", "64"]),
+];
+
+#[test]
+fn steps_need_nothing_that_is_forbidden() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("steps_need_nothing_that_is_forbidden", &place) else { return };
+    let all = SETTINGS.iter().flat_map(|(_, options)| *options).copied().collect::<Vec<_>>();
+    for (name, options) in SETTINGS.into_iter().chain([("all", &all[..])]) {
+        // In memory: each container has one folder of its own that can be written to.
+        let options = [options, &["--workdir", "/tmp"]].concat();
+        let [makes, takes] = [format!("{name}-makes"), format!("{name}-takes")];
+        let shell =
+            "mkdir made && echo one > made/one && ln -s one made/two && echo three > v && kale-agent save value v";
+        let told = image.step(&place, &options, &["--step", &makes, "--out", "made"], shell);
+        assert_eq!(told.status, 0, "{name}: {told}");
+        let input = format!("{makes}:made");
+        let shell = format!("cat made/two && kale-agent load {makes}:value got && cat got && cp -a made again");
+        let told = image.step(&place, &options, &["--step", &takes, "--in", &input, "--out", "again"], &shell);
+        assert_eq!((told.status, told.stdout.as_str()), (0, "one\nthree\n"), "{name}: {told}");
+    }
+    assert_eq!(place.json(["ls", "p/r"]).as_array().map(Vec::len), Some(2 * SETTINGS.len() + 2));
+    place.ok(["load", "all-takes:again", "back"]);
+    assert_eq!(place.read("back/two"), "one\n");
+}
+
+#[test]
+fn what_cannot_be_written_is_said() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("what_cannot_be_written_is_said", &place) else { return };
+    let store = format!("{}:/store:ro", place.store().display());
+    let told = image.run(
+        &["--read-only", "--tmpfs", "/tmp", "--volume", &store, "--env", "KALE_STORE=/store", "--env", "KALE_RUN=r"],
+        &["run", "--pipeline", "p", "--step", "s", "--", "/kale-agent", "--version"],
+    );
+    assert!(told.status >= 190 && told.stderr.contains("/store"), "{told}");
+}
