@@ -11,8 +11,14 @@ use std::process::{Command, Stdio};
 
 /// What an init and its command are seen to do by one of the programs beside this file.
 fn seen(init: &Init, probe: &str) -> String {
-    let mut python = Command::new("python3");
-    told(python.args(["-c", probe]).args(init.words()))
+    told(undisturbed("python3").args(["-c", probe]).args(init.words()))
+}
+
+/// A program that ignores no signal, also where what started the tests had some ignored, as `nohup` and `&` do.
+fn undisturbed(program: &str) -> Command {
+    let mut env = Command::new("env");
+    env.args(["--default-signal", program]);
+    env
 }
 
 fn told(command: &mut Command) -> String {
@@ -31,7 +37,7 @@ fn each(test: &str, expected: [&str; 4], see: impl Fn(&Init) -> String) {
 
 /// Runs one shell that runs a command below the init again and again; says which status was not as it should be.
 fn wrong(init: &Init, script: &str) -> String {
-    told(Command::new("sh").args(["-c", script, "sh"]).args(init.words()))
+    told(undisturbed("sh").args(["-c", script, "sh"]).args(init.words()))
 }
 
 #[test]

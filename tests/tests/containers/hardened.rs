@@ -16,20 +16,21 @@ fn steps_need_nothing_that_is_forbidden() {
     let place = Sandbox::new();
     let Some(image) = Image::build("steps_need_nothing_that_is_forbidden", &place) else { return };
     let all = SETTINGS.iter().flat_map(|(_, options)| *options).copied().collect::<Vec<_>>();
+    // Each container has one folder of its own that can be written to, in memory.
     for (name, options) in SETTINGS.into_iter().chain([("all", &all[..])]) {
-        // In memory: each container has one folder of its own that can be written to.
-        let options = [options, &["--workdir", "/tmp"]].concat();
         let [makes, takes] = [format!("{name}-makes"), format!("{name}-takes")];
-        let shell =
-            "mkdir made && echo one > made/one && ln -s one made/two && echo three > v && kale-agent save value v";
-        let told = image.step(&place, &options, &["--step", &makes, "--out", "made"], shell);
+        let shell = "cd /tmp && mkdir made && echo one > made/one && ln -s one made/two && echo three > v && kale-agent save value v";
+        let told = image.step(&place, options, &["--step", &makes, "--out", "made=/tmp/made"], shell);
         assert_eq!(told.status, 0, "{name}: {told}");
-        let input = format!("{makes}:made");
-        let shell = format!("cat made/two && kale-agent load {makes}:value got && cat got && cp -a made again");
-        let told = image.step(&place, &options, &["--step", &takes, "--in", &input, "--out", "again"], &shell);
+        let input = format!("{makes}:made=/tmp/made");
+        let shell = format!(
+            "cd /tmp && cat made/two && kale-agent load {makes}:value got > /dev/null && cat got && cp -a made again"
+        );
+        let told =
+            image.step(&place, options, &["--step", &takes, "--in", &input, "--out", "again=/tmp/again"], &shell);
         assert_eq!((told.status, told.stdout.as_str()), (0, "one\nthree\n"), "{name}: {told}");
     }
-    assert_eq!(place.json(["ls", "p/r"]).as_array().map(Vec::len), Some(2 * SETTINGS.len() + 2));
+    assert_eq!(place.json(["ls", "p/r"]).as_array().map(Vec::len), Some(3 * (SETTINGS.len() + 1)));
     place.ok(["load", "all-takes:again", "back"]);
     assert_eq!(place.read("back/two"), "one\n");
 }

@@ -10,12 +10,16 @@ use std::{
     fs,
     path::Path,
     process::Command,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 /// What the image lacks for a shell: this machine's own, which nobody can write to.
 const SYSTEM: [&str; 4] = ["/usr", "/bin", "/lib", "/lib64"];
+
+/// Images share layers: one that is removed takes away what one that is being built has found there.
+static ENGINE: Mutex<()> = Mutex::new(());
 
 /// An image that is removed when dropped.
 pub(crate) struct Image(String);
@@ -47,7 +51,9 @@ impl Image {
         let mut docker = Command::new("docker");
         docker.args(["build", "--quiet", "--network", "none", "--tag", &name]);
         docker.args(arguments.iter().flat_map(|argument| ["--build-arg", argument])).arg(context);
+        let alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
         let told = Told::of(&docker.output().expect("docker starts"));
+        drop(alone);
         assert_eq!(told.status, 0, "{told}");
         Self(name)
     }
@@ -63,9 +69,11 @@ impl Image {
         Told::of(&docker.output().expect("docker starts"))
     }
 
-    /// An image that a folder of images/ makes from this one.
-    pub(crate) fn derived(&self, folder: &str) -> Self {
-        let arguments = ["AGENT", "BASE"].map(|name| format!("{name}={}", self.0));
+    /// An image that a folder of images/ makes from this one and from one with nothing in it.
+    pub(crate) fn derived(&self, folder: &str, place: &Sandbox) -> Self {
+        place.write("base/Dockerfile", "FROM scratch\nCOPY Dockerfile /base\n");
+        let base = Self::made(format!("{}-base", self.0), &place.path("base"), &[]);
+        let arguments = [format!("AGENT={}", self.0), format!("BASE={}", base.0)];
         let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images").join(folder);
         Self::made(format!("{}-{folder}", self.0), &context, &arguments)
     }
@@ -103,6 +111,7 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
+        let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = Command::new("docker").args(["rmi", "-f", &self.0]).output();
     }
 }

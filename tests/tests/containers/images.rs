@@ -12,7 +12,7 @@ fn the_agents_image_is_small_and_an_image_of_a_step_takes_it_from_there() {
     let place = Sandbox::new();
     let Some(agent) = Image::build(test, &place) else { return };
     assert!(agent.bytes() <= LIMIT, "{} bytes", agent.bytes());
-    let image = agent.derived("example");
+    let image = agent.derived("example", &place);
     let hard = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "12345"];
     for (step, before, said) in [("first", "", "number 1\n"), ("second", "first:number", "number 2\n")] {
         let variables = [format!("KALE_STEP={step}"), format!("BEFORE={before}")];
