@@ -13,6 +13,18 @@ use std::{
 /// Longest wait for anything in a test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits for something that has to come.
+pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "no {what} in time");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A process with pipes on stdin and stdout; killed, if it still runs, when dropped.
 #[derive(Debug)]
 pub struct Running {

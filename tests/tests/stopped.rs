@@ -1,7 +1,7 @@
 //! Told to end, and killed before it could: what an attempt says at once is in the store, and what it stored is used again.
 
 use kale_tests::{
-    running::{PATIENCE, Running, exists},
+    running::{PATIENCE, Running, exists, until},
     sandbox::Sandbox,
 };
 use std::{
@@ -9,28 +9,17 @@ use std::{
     io::{self, Read},
     path::PathBuf,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// What KFP's launcher leaves of the grace period that was agreed.
 const SOON: Duration = Duration::from_millis(300);
+
 /// A file of bytes that do not compress, and are in no other file.
 fn noise(place: &Sandbox, name: &str, bytes: u64) {
     let mut random = fs::File::open("/dev/urandom").expect("random bytes").take(bytes);
     let mut file = fs::File::create(place.path(name)).expect("a file of the sandbox");
     io::copy(&mut random, &mut file).expect("random bytes in it");
-}
-
-/// Waits for something that has to come.
-fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(begin.elapsed() < PATIENCE, "no {what} in time");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The last word of the only attempt at a step, once it is there.

@@ -38,7 +38,10 @@ impl StepDir {
             }
             None => {
                 let made = tempfile::Builder::new().prefix("kale-").tempdir();
-                let made = made.map_err(io_error("create a folder in", &std::env::temp_dir()))?;
+                let made = made.map_err(io_error(
+                    "create a folder of our own, for which --dir or TMPDIR choose another place, in",
+                    &std::env::temp_dir(),
+                ))?;
                 (made.path().to_owned(), Some(made))
             }
         };

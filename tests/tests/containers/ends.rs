@@ -1,7 +1,7 @@
 //! Containers that are ended from outside: killed in each phase of a step, stopped, out of memory.
 
-use super::image::{Container, Image, until};
-use kale_tests::{sandbox::Sandbox, tree::noise};
+use super::image::{Container, Image};
+use kale_tests::{running::until, sandbox::Sandbox, tree::noise};
 use std::{fs, path::Path};
 
 /// Waits until a container has come to some phase.
@@ -25,40 +25,37 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
     let content: Vec<u8> = (0..192).flat_map(|block| noise(block, 1 << 20)).collect();
     place.write("large", &content);
     place.ok(["save", "large", "large", "-q"]);
-    let [work, made, go] = ["work", "work/made", "work/go"].map(|path| place.path(path));
+    let [work, made, go] = ["place", "place/made", "place/go"].map(|path| place.path(path));
     let phases: [(&str, Reached); 3] = [
-        ("restoring", &|_| until("input", || held(&work) > 0)),
+        ("restoring", &|_| until("input", || (held(&work) > 0).then_some(()))),
         ("running", &|container| container.wait_for("ready")),
         ("storing", &|container| {
             container.wait_for("ready");
             let before = held(&place.store());
             fs::write(&go, "").expect("a file of the sandbox");
-            until("output", || held(&place.store()) > before + (8 << 20));
+            until("output", || (held(&place.store()) > before + (8 << 20)).then_some(()));
         }),
     ];
     for (phase, reached) in phases {
         let _ = fs::remove_dir_all(&work);
-        let arguments = ["--step", phase, "--in", "large:large=/work/large", "--out", "made=/work/made"];
+        let arguments = ["--step", phase, "--in", "large:large=/place/large", "--out", "made=/place/made"];
         let shell = "echo ready; until test -e go; do sleep 0.02; done; head -c 300000000 /dev/urandom > made";
         let container = image.start(&place, &[], &arguments, shell);
+        let kill = container.killer();
         reached(&container);
-        container.docker(&["kill"]);
-        let status = container.ended().status;
+        kill();
+        assert_eq!(container.ended().status, 137, "{phase}");
         let address = format!("{phase}:made");
-        // The engine takes its time: what stores may have come to its end.
-        assert!(status == 137 || status == 0 && phase == "storing", "{phase}: {status}");
-        if status != 0 {
-            place.fails(192, ["load", &address, "half"]);
-            assert!(!place.path("half").exists(), "{phase}");
-            fs::write(&go, "").expect("a file of the sandbox");
-            // An input is never restored over what is there.
-            let _ = fs::remove_file(place.path("work/large"));
-            let again = image.step(&place, &[], &arguments, shell);
-            assert_eq!(again.status, 0, "{phase}: {again}");
-        }
+        place.fails(192, ["load", &address, "half"]);
+        assert!(!place.path("half").exists(), "{phase}");
+        fs::write(&go, "").expect("a file of the sandbox");
+        // An input is never restored over what is there.
+        let _ = fs::remove_file(place.path("place/large"));
+        let again = image.step(&place, &[], &arguments, shell);
+        assert_eq!(again.status, 0, "{phase}: {again}");
         place.ok(["load", &address, phase, "-q"]);
         assert!(fs::read(place.path(phase)).unwrap() == fs::read(&made).unwrap(), "{phase}");
-        assert!(fs::read(place.path("work/large")).unwrap() == content, "{phase}");
+        assert!(fs::read(place.path("place/large")).unwrap() == content, "{phase}");
         place.ok(["verify", "-q"]);
     }
 }

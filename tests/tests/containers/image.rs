@@ -2,17 +2,22 @@
 
 use kale_tests::{
     binary::kale_agent,
-    running::PATIENCE,
+    running::until,
     sandbox::{Sandbox, Told},
     skip::skip,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 use std::{
     fs,
     path::Path,
     process::Command,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 /// What the image lacks for a shell: this machine's own, which nobody can write to.
@@ -20,6 +25,7 @@ const SYSTEM: [&str; 4] = ["/usr", "/bin", "/lib", "/lib64"];
 
 /// Images share layers: one that is removed takes away what one that is being built has found there.
 static ENGINE: Mutex<()> = Mutex::new(());
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// An image that is removed when dropped.
 pub(crate) struct Image(String);
@@ -44,7 +50,11 @@ impl Image {
         fs::create_dir(place.path("context")).expect("a new folder");
         fs::copy(dockerfile, place.path("context/Dockerfile")).expect("the files of the image");
         fs::copy(kale_agent(), place.path("context/kale-agent")).expect("the files of the image");
-        Some(Self::made(format!("kale-test-{}-{}", std::process::id(), test.len()), &place.path("context"), &[]))
+        Some(Self::made(
+            format!("kale-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed)),
+            &place.path("context"),
+            &[],
+        ))
     }
 
     fn made(name: String, context: &Path, arguments: &[String]) -> Self {
@@ -116,19 +126,19 @@ impl Drop for Image {
     }
 }
 
-/// Mounts for a step with a shell, the sandbox's store, and `/work`, which is its folder `work`.
+/// Mounts for a step with a shell, the sandbox's store, and `/place`, which is its folder `place`.
 fn with_system(place: &Sandbox, options: &[&str]) -> Vec<String> {
-    let folder = place.path("work");
+    let folder = place.path("place");
     fs::create_dir_all(&folder).expect("a folder of the sandbox");
     // Whoever the step is.
     let open = Command::new("chmod").args(["-R", "a+rwX"]).args([&folder, &place.store()]).status();
     assert!(open.expect("chmod starts").success());
     let system = SYSTEM.iter().filter(|path| Path::new(path).exists()).map(|path| format!("{path}:{path}:ro"));
-    let own = [format!("{}:/store", place.store().display()), format!("{}:/work", folder.display())];
+    let own = [format!("{}:/store", place.store().display()), format!("{}:/place", folder.display())];
     let mut all: Vec<String> = system.chain(own).flat_map(|volume| ["--volume".to_owned(), volume]).collect();
     let variables = ["KALE_STORE=/store", "KALE_PIPELINE=p", "KALE_RUN=r", "HOME=/tmp", "PATH=/usr/bin:/bin"];
     all.extend(variables.iter().flat_map(|variable| ["--env", *variable]).map(str::to_owned));
-    all.extend(["--tmpfs", "/tmp", "--workdir", "/work"].map(str::to_owned));
+    all.extend(["--tmpfs", "/tmp", "--workdir", "/place"].map(str::to_owned));
     all.extend(options.iter().map(|&option| option.to_owned()));
     all
 }
@@ -139,15 +149,6 @@ fn of_step(arguments: &[&str], shell: &str) -> Vec<String> {
 
 fn words(all: &[String]) -> Vec<&str> {
     all.iter().map(String::as_str).collect()
-}
-
-/// Waits for something that has to come.
-pub(crate) fn until(what: &str, mut is_there: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_there() {
-        assert!(begin.elapsed() < PATIENCE, "no {what} in time");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A container that was started; removed, running or not, when dropped.
@@ -161,7 +162,17 @@ impl Container {
 
     /// Waits until its step has printed a line.
     pub(crate) fn wait_for(&self, line: &str) {
-        until(line, || self.docker(&["logs"]).stdout.lines().any(|one| one == line));
+        until(line, || self.docker(&["logs"]).stdout.lines().any(|one| one == line).then_some(()));
+    }
+
+    /// Ends it at once, where we may kill its first process; the engine takes some time for that, and does it elsewhere.
+    pub(crate) fn killer(&self) -> impl FnOnce() + '_ {
+        let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}"]).stdout.trim().parse().expect("a number");
+        move || {
+            if pid == 0 || kill(Pid::from_raw(pid), Signal::SIGKILL).is_err() {
+                self.docker(&["kill"]);
+            }
+        }
     }
 
     /// Its exit status, once it has ended, and what it printed.

@@ -5,8 +5,8 @@ use kale_tests::sandbox::Sandbox;
 
 /// A shell command of two containers: goes on where both have come to it.
 fn met(one: &str, other: &str) -> String {
-    let both = format!("test -d /work/{one} && test -d /work/{other}");
-    format!("mkdir /work/{one} 2>/dev/null || mkdir /work/{other}; until {both}; do sleep 0.02; done")
+    let both = format!("test -d /place/{one} && test -d /place/{other}");
+    format!("mkdir /place/{one} 2>/dev/null || mkdir /place/{other}; until {both}; do sleep 0.02; done")
 }
 
 #[test]
