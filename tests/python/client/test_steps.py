@@ -101,6 +101,25 @@ class FromStepToStep(EndToEnd):
         self.assertEqual(nothing, "waits waits waits waits")
         self.assertEqual((digests, digests), (same, also_same))
 
+    def test_what_the_kernel_does_not_seal_is_stored_before_save_returns(self):
+        code = """
+            import kale_agent, mmap, os
+            from kale_agent import memory
+            made, maps = memory._memory_file, []
+            def in_use():
+                file = made()
+                os.truncate(file, mmap.PAGESIZE)
+                maps.append(mmap.mmap(file, mmap.PAGESIZE))
+                return file
+            if IN_USE:
+                memory._memory_file = in_use
+            saved = kale_agent.save("out", b"0123456789" * 900_000)
+            print("waits" if saved._digest else "taken", saved.digest())
+        """
+        waits, digest = self.step("a", code.replace("IN_USE", "True")).split()
+        taken, same = self.step("b", code.replace("IN_USE", "False")).split()
+        self.assertEqual((waits, taken, digest), ("waits", "taken", same))
+
     def test_a_save_that_cannot_be_stored_fails_the_step(self):
         told = self.fails_with(
             195,

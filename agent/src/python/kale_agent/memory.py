@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import mmap
 import os
@@ -215,14 +216,20 @@ class MemoryFile(io.RawIOBase):
         self._close()
 
     def seal(self) -> List[int]:
-        """The descriptors of its content, which nobody can change any more if it is in memory."""
+        """The descriptors of its content, which nobody can change any more if it is in memory and the kernel agrees."""
         import fcntl
 
         if self._spilled is not None:
             return numbers(self._spilled)
         self._flush()
         for file in self._files:
-            fcntl.fcntl(file, _ADD_SEALS, _SEALS)
+            try:
+                fcntl.fcntl(file, _ADD_SEALS, _SEALS)
+            except OSError as error:
+                # The kernel has work of its own with one of the pages, and gave it time. What is not sealed is stored
+                # before the agent answers.
+                if error.errno != errno.EBUSY:
+                    raise
             os.lseek(file, 0, os.SEEK_SET)
         return self._files
 
