@@ -2,7 +2,7 @@
 //! init, stores what it made, and commits it once.
 //!
 //! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
-//! `kale_protocol`. `report` is told by all and uses none, `limits` is asked by all and uses none, `inject` is used by `cli`
+//! `kale_protocol`. `report` is told by all, `limits` is asked by all, `window` looks at files for all, and these use none; `inject` is used by `cli`
 //! alone and uses `kale_protocol` alone; `tests/tests/layers.rs` keeps it so.
 
 pub mod cli;
@@ -14,3 +14,4 @@ pub mod python;
 pub mod report;
 pub mod step;
 pub mod store;
+mod window;

@@ -20,6 +20,15 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Hashes bytes that lie in parts, one behind the other.
+    pub fn of_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize().into()
+    }
+
     /// The first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -107,6 +116,7 @@ mod tests {
 
     #[test]
     fn one_chunk_is_its_own_digest_and_order_counts() {
+        assert_eq!(Digest::of_parts([&b"ka"[..], b"", b"le"]), Digest::of(b"kale"));
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let digest = |chunks: &[Digest]| {
             let mut content = ContentDigest::default();

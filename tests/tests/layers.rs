@@ -7,8 +7,8 @@ use std::{
 
 /// From the top down: a layer may use those behind it.
 const LAYERS: [&str; 5] = ["cli", "step", "fanin", "marshal", "store"];
-/// `report` and `limits` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone.
-const BESIDE: [&str; 4] = ["report", "limits", "python", "inject"];
+/// `report`, `limits` and `window` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone.
+const BESIDE: [&str; 5] = ["report", "limits", "window", "python", "inject"];
 const LONGEST: usize = 400;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

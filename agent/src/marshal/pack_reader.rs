@@ -5,6 +5,7 @@ use super::{
     pieces::{Part, Piece, Place, Stored},
 };
 use crate::store::{StoreError, Transport};
+use bytes::Bytes;
 use kale_protocol::{
     chunk::{Codec, Frame},
     digest::Digest,
@@ -141,6 +142,18 @@ impl<'t> ChunkReader<'t> {
         }
     }
 
+    /// A piece's content in parts, every chunk of it verified, where the medium holds it in memory; else, and where it is
+    /// damaged there, `None`: then [`Self::piece`] is to be asked.
+    pub(crate) fn shared(&self, piece: &Piece) -> Option<Vec<Bytes>> {
+        let [Part::Stored(stored)] = &piece.parts[..] else { return None };
+        let Place::Raw(offset) = stored.place else { return None };
+        let parts = self.transport.shared(&layout::pack(&stored.pack), offset, stored.bytes())?;
+        let sound = stored.each().all(|(chunk, before, _)| {
+            Digest::of_parts(within(&parts, before..before + chunk.bytes as usize)) == chunk.digest
+        });
+        sound.then_some(parts)
+    }
+
     /// Fills `out` with a piece's content, every chunk of it verified; `what` names the content in errors.
     pub(crate) fn read_piece(
         &mut self,
@@ -238,6 +251,17 @@ impl<'t> ChunkReader<'t> {
         self.cached = Some((pack, frame));
         Ok(&self.decoded.0[..raw_bytes])
     }
+}
+
+/// What of some parts, one behind the other, lies in a range of all of them.
+fn within(parts: &[Bytes], range: Range<usize>) -> impl Iterator<Item = &[u8]> {
+    let mut end = 0;
+    parts.iter().filter_map(move |part| {
+        let start = end;
+        end += part.len();
+        let here = range.start.clamp(start, end) - start..range.end.clamp(start, end) - start;
+        (!here.is_empty()).then(|| &part[here])
+    })
 }
 
 /// Memory that is used again and again: it grows to what was needed most, and is never zeroed again.

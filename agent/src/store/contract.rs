@@ -6,6 +6,7 @@
 mod tests;
 
 use super::{Created, Entry, ObjectWriter, StoreError, Transport};
+use bytes::Bytes;
 use kale_protocol::{
     id::PackId,
     layout::{self, Key, RunId, ShardId},
@@ -222,6 +223,10 @@ fn read_at(case: &Case) {
     case.same(case.ok(read(3, 4)), b"3456".to_vec());
     case.same(case.ok(read(0, 10)), b"0123456789".to_vec());
     case.same(case.ok(read(10, 0)), Vec::new());
+    for (offset, bytes) in [(3, 4), (0, 10), (8, 3), (1000, 1)] {
+        let shared = case.medium.shared(&key(), offset, bytes).map(|parts| parts.concat());
+        case.is(shared.is_none_or(|shared| read(offset, bytes).is_ok_and(|read| read == shared)), "shared is not read");
+    }
     for (offset, length, end) in [(8, 3, 11), (10, 1, 11), (1000, 1, 1001), (u64::MAX, 1, u64::MAX)] {
         match read(offset, length) {
             Err(StoreError::Short { bytes, wanted, .. }) => case.same((bytes, wanted), (10, end)),
@@ -271,6 +276,12 @@ fn big(case: &Case) {
     let mut piece = vec![0; MIB];
     case.ok(case.medium.read_at(&pack(1), 9 * MIB as u64 + 1, &mut piece));
     case.is(piece == content[9 * MIB + 1..10 * MIB + 1], "another piece is read than was written");
+    for at in [0, 1, 7 * MIB + 5, 19 * MIB] {
+        let shared = case.medium.shared(&pack(1), at as u64, MIB);
+        let sound =
+            |parts: &Vec<Bytes>| parts.concat() == content[at..at + MIB] && parts.iter().all(|part| !part.is_empty());
+        case.is(shared.as_ref().is_none_or(sound), "another piece is shared than was written");
+    }
 }
 
 fn listed(case: &Case) {

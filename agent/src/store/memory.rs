@@ -1,6 +1,7 @@
 //! A store in memory: the smallest thing that keeps the contract, for tests of everything above it.
 
 use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use bytes::Bytes;
 use kale_protocol::layout::Key;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +9,9 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// What is shared comes in parts of this length, as from a network.
+const PART: usize = 100_000;
 
 type Objects = BTreeMap<String, Arc<Vec<u8>>>;
 
@@ -80,6 +84,13 @@ impl Transport for Memory {
         let start = offset as usize;
         buffer.copy_from_slice(&object[start..start + buffer.len()]);
         Ok(())
+    }
+
+    fn shared(&self, key: &Key, offset: u64, bytes: usize) -> Option<Vec<Bytes>> {
+        let object = self.find(key).ok()?;
+        let start = usize::try_from(offset).ok()?;
+        let content = object.get(start..start.checked_add(bytes)?)?;
+        Some(content.chunks(PART).map(Bytes::copy_from_slice).collect())
     }
 
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {

@@ -6,6 +6,7 @@
 //! order of listings, clocks, case folding, that a deleted name may be used again.
 
 use super::StoreError;
+use bytes::Bytes;
 use kale_protocol::layout::Key;
 use std::{
     fmt,
@@ -28,6 +29,13 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// Fills `buffer` from `offset` on; an object that ends earlier is [`StoreError::Short`].
     fn read_at(&self, key: &Key, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Bytes from `offset` on that the medium holds in memory, shared instead of copied: parts one behind the other, none
+    /// of them empty. `None` where it holds none, and where they cannot be had: [`Self::read_at`] tells why.
+    fn shared(&self, key: &Key, offset: u64, bytes: usize) -> Option<Vec<Bytes>> {
+        let _ = (key, offset, bytes);
+        None
+    }
 
     /// Length and time of an object, or `None` if it is absent.
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;

@@ -54,8 +54,16 @@ impl Task<'_> {
             }
             Self::Piece(file, piece, cloned) => {
                 // Read, verified and written by one thread, while it is hot in that core's cache.
-                let content = chunks.piece(&piece, &Shown(file.path()))?;
-                write_outside(&file, piece.offset, content, &cloned)?;
+                if let Some(parts) = chunks.shared(&piece) {
+                    let mut offset = piece.offset;
+                    for part in parts {
+                        write_outside(&file, offset, &part, &cloned)?;
+                        offset += part.len() as u64;
+                    }
+                } else {
+                    let content = chunks.piece(&piece, &Shown(file.path()))?;
+                    write_outside(&file, piece.offset, content, &cloned)?;
+                }
                 monitor.advance(piece.bytes as u64);
                 release(file)
             }

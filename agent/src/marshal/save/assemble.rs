@@ -133,11 +133,6 @@ impl<'a> Assembler<'a> {
         Err(MarshalError::Changed { path: "the artifact".into(), how: CUT_OFF.to_owned() })
     }
 
-    /// Lets a reader that waits for a buffer find out that nobody listens.
-    pub(super) fn release_buffers(&self) {
-        self.buffers.close();
-    }
-
     /// Publishes packs and manifest, in this order; or nothing, where the artifact is known.
     pub(super) fn finish(mut self, outline: Outline, options: &SaveOptions) -> Result<Saved, MarshalError> {
         let shape = match options.shape {

@@ -78,9 +78,18 @@ impl Buffers {
         self.0.1.notify_one();
     }
 
-    /// Tells whoever waits, or will, that none comes back any more.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.0.1.notify_all();
+    /// Tells whoever waits, or will, that none comes back any more, once what this returns is dropped.
+    pub(super) fn closing(&self) -> Closing {
+        Closing(self.clone())
+    }
+}
+
+/// Closes buffers when it is dropped, by a panic, too.
+pub(super) struct Closing(Buffers);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.0.1.notify_all();
     }
 }

@@ -121,7 +121,8 @@ pub fn save(
     let (tasks, queue) = bounded(workers);
     let buffers = Buffers::new(2 * workers + 2);
     let (assembler, assembled) = thread::scope(|scope| {
-        // Made in here: when it is dropped, by a panic, too, nothing waits for it any more.
+        // Made in here: when they are dropped, by a panic, too, nothing waits for them any more.
+        let closing = buffers.closing();
         let mut assembler = Assembler::new(transport, known, buffers.clone(), monitor);
         let reader = scope
             .spawn(move || Feeder::new(items, tasks, known, buffers, options, own.then_some(transport)).feed(input));
@@ -132,7 +133,7 @@ pub fn save(
         let crew: Vec<_> = (0..workers).map(|_| work()).collect();
         drop(queue);
         let assembled = assembler.assemble(ordered);
-        assembler.release_buffers();
+        drop(closing);
         let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
         let worked = crew.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let worked: Result<(), MarshalError> = worked.collect();

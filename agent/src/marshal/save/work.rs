@@ -202,16 +202,17 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
     if let Fill::Whole(file, compress) = &fill {
         (lengths, policy) = whole(file, *compress, &mut buffer)?;
     }
-    let mut chunks = Vec::with_capacity(lengths.len());
-    let mut start = 0;
-    for bytes in lengths {
-        let place = start..start + bytes as usize;
-        chunks.push(match &fill {
-            Fill::Part(part) => reader.chunk(part, &mut buffer, place, known, policy)?,
-            Fill::Full | Fill::Files(_) | Fill::Whole(..) => HashedChunk::of(&buffer.bytes[place], start),
-        });
-        start += bytes as usize;
-    }
+    let chunks = match &fill {
+        Fill::Part(part) => reader.part(part, &mut buffer, &lengths, known, policy)?,
+        Fill::Full | Fill::Files(_) | Fill::Whole(..) => {
+            let starts = lengths.iter().scan(0, |end, bytes| {
+                let start = *end;
+                *end += *bytes as usize;
+                Some(start..*end)
+            });
+            starts.map(|place| HashedChunk::of(&buffer.bytes[place.clone()], place.start)).collect()
+        }
+    };
     let part = if let Fill::Part(part) = fill { Some(part) } else { None };
     let members = new_members(&chunks, |digest| known.place(digest).is_some());
     let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
@@ -244,8 +245,8 @@ fn whole(file: &Regular, compress: Compress, buffer: &mut Buffer) -> Result<(Vec
 
 /// Reads parts of large files.
 ///
-/// Each chunk is hashed while it is in the cache. Content that nobody will want, since the store has it, is read to
-/// the same place again and again, which stays there: half the time of reading to memory that is elsewhere.
+/// Each chunk is hashed while it is in the cache. Content that nobody will want, since the store has it, is hashed where
+/// it lies in the page cache, or read to the same place again and again, which stays in this core's.
 #[derive(Default)]
 struct PartReader {
     scratch: Vec<u8>,
@@ -260,31 +261,60 @@ impl PartReader {
         &mut self.scratch[..bytes]
     }
 
+    /// Chunks of these lengths, one behind the other.
+    fn part(
+        &mut self,
+        part: &Part,
+        buffer: &mut Buffer,
+        lengths: &[u32],
+        known: &Known,
+        policy: Policy,
+    ) -> Result<Vec<HashedChunk>, MarshalError> {
+        let bytes = lengths.iter().map(|bytes| *bytes as usize).sum();
+        let is_aside = |reader: &Self| !part.wanted || reader.was_known && policy == Policy::Raw;
+        let window = if is_aside(self) { part.file.window(part.offset, bytes) } else { None };
+        let (mut chunks, mut start) = (Vec::with_capacity(lengths.len()), 0);
+        for bytes in lengths {
+            let place = start..start + *bytes as usize;
+            let seen = match &window {
+                Some(window) if is_aside(self) => window.look(place.clone(), |content| HashedChunk::of(content, start)),
+                _ => None,
+            };
+            let is_known = |hashed: &HashedChunk| hashed.zeros || known.place(&hashed.chunk.digest).is_some();
+            chunks.push(match seen {
+                Some(hashed) if !part.wanted || is_known(&hashed) => HashedChunk { held: false, ..hashed },
+                // What is wanted after all is read, and hashed as it was read.
+                _ => self.chunk(part, buffer, place, is_aside(self) && seen.is_none(), is_known)?,
+            });
+            start += *bytes as usize;
+        }
+        Ok(chunks)
+    }
+
     fn chunk(
         &mut self,
         part: &Part,
         buffer: &mut Buffer,
         place: Range<usize>,
-        known: &Known,
-        policy: Policy,
+        aside: bool,
+        is_known: impl Fn(&HashedChunk) -> bool,
     ) -> Result<HashedChunk, MarshalError> {
         let (start, offset) = (place.start, part.offset + place.start as u64);
-        let aside = !part.wanted || self.was_known && policy == Policy::Raw;
         if !aside {
             part.file.read_exact(&mut buffer.bytes[place.clone()], offset)?;
             let hashed = HashedChunk::of(&buffer.bytes[place], start);
-            self.was_known = known.place(&hashed.chunk.digest).is_some();
+            self.was_known = is_known(&hashed);
             return Ok(hashed);
         }
         let content = self.aside(place.len());
         part.file.read_exact(content, offset)?;
         let mut hashed = HashedChunk::of(content, start);
-        let is_known = hashed.zeros || known.place(&hashed.chunk.digest).is_some();
-        hashed.held = part.wanted && !is_known;
+        let known = is_known(&hashed);
+        hashed.held = part.wanted && !known;
         if hashed.held {
             buffer.bytes[place].copy_from_slice(content);
         }
-        self.was_known = is_known;
+        self.was_known = known;
         Ok(hashed)
     }
 }

@@ -11,12 +11,11 @@ mod place;
 mod probe;
 mod read_ahead;
 mod refusal;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
 use crate::limits::Limits;
+use bytes::Bytes;
 pub use client::Variables;
 use create::Writer;
 use engine::Engine;
@@ -130,7 +129,7 @@ impl Medium {
     }
 
     /// Some bytes of an object, and how long it is; fewer where it ends before.
-    async fn range(&self, key: &Key, range: std::ops::Range<u64>) -> Result<(Vec<bytes::Bytes>, u64), Error> {
+    async fn range(&self, key: &Key, range: std::ops::Range<u64>) -> Result<(Vec<Bytes>, u64), Error> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let found = self.client.get_opts(&self.place.path(key), options).await?;
         let bytes = found.meta.size;
@@ -166,13 +165,17 @@ impl Transport for Bucket {
             let found = self.stat(key)?.ok_or_else(|| self.not_found(key))?;
             return if wanted <= found.bytes { Ok(()) } else { Err(self.short(key, wanted)) };
         }
-        if self.ahead.read_at(&self.medium, key, offset, buffer) {
+        if self
+            .ahead
+            .read(&self.medium, key, offset, buffer.len())
+            .is_some_and(|parts| read_ahead::copy(&parts, buffer))
+        {
             return Ok(());
         }
         let medium = Arc::clone(&self.medium);
         let of = key.clone();
         match self.medium.engine.run(async move { medium.range(&of, offset..wanted).await }) {
-            Ok((content, _)) if read_ahead::copy(&content, 0, buffer) => Ok(()),
+            Ok((content, _)) if read_ahead::copy(&content, buffer) => Ok(()),
             Ok(_) => Err(self.short(key, wanted)),
             Err(Error::NotFound { .. }) => Err(self.not_found(key)),
             Err(error) => match self.short(key, wanted) {
@@ -182,6 +185,10 @@ impl Transport for Bucket {
                 _ => Err(self.medium.failed("read", key, &error)),
             },
         }
+    }
+
+    fn shared(&self, key: &Key, offset: u64, bytes: usize) -> Option<Vec<Bytes>> {
+        self.ahead.read(&self.medium, key, offset, bytes)
     }
 
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {

@@ -12,13 +12,13 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// Length of a block: a server sends one in about the time that it takes to begin.
-const BLOCK: u64 = 4 << 20;
+/// Length of a block: longer than a server takes to begin, and what servers themselves keep in one piece.
+const BLOCK: u64 = 8 << 20;
 /// Reads from this length on are worth a block.
 const LARGE: usize = 128 << 10;
 /// Most blocks, and how many of them are asked for ahead.
-const BLOCKS: usize = 8;
-const AHEAD: u64 = 5;
+const BLOCKS: usize = 6;
+const AHEAD: u64 = 4;
 /// Objects whose course is remembered.
 const COURSES: usize = 16;
 
@@ -74,26 +74,24 @@ impl ReadAhead {
         Self { state: Mutex::default(), most }
     }
 
-    /// Fills a buffer from blocks. `false` where it is not to be had from them: then the server is to be asked, and
-    /// tells also what is wrong.
-    pub(super) fn read_at(&self, medium: &Arc<Medium>, key: &Key, offset: u64, buffer: &mut [u8]) -> bool {
-        let mut rest = &mut buffer[..];
-        let mut at = offset;
-        while !rest.is_empty() {
-            let within = usize::try_from(BLOCK - at % BLOCK).unwrap_or(usize::MAX).min(rest.len());
-            let (now, later) = rest.split_at_mut(within);
-            let Some(block) = self.block(medium, key, at / BLOCK, now.len() + later.len()) else { return false };
-            if !block.take(at % BLOCK, now) {
+    /// Bytes from blocks, shared and not copied, one behind the other. `None` where they are not to be had from them: then
+    /// the server is to be asked, and tells also what is wrong.
+    pub(super) fn read(&self, medium: &Arc<Medium>, key: &Key, offset: u64, bytes: usize) -> Option<Vec<Bytes>> {
+        let (mut parts, mut at, mut rest) = (Vec::new(), offset, bytes);
+        while rest > 0 {
+            let within = usize::try_from(BLOCK - at % BLOCK).unwrap_or(usize::MAX).min(rest);
+            let block = self.block(medium, key, at / BLOCK, rest)?;
+            let taken = block.take(at % BLOCK, within, &mut parts);
+            if !taken || block.is_used_up() {
                 self.drop_block(&block);
-                return false;
             }
-            if block.is_used_up() {
-                self.drop_block(&block);
+            if !taken {
+                return None;
             }
             at += within as u64;
-            rest = later;
+            rest -= within;
         }
-        true
+        Some(parts)
     }
 
     /// Forgets an object that may be another one from now on.
@@ -197,16 +195,23 @@ impl Block {
         self.arrived.notify_all();
     }
 
-    /// Waits for it, and copies bytes from some place in it; `false` where it has not all of them.
-    fn take(&self, from: u64, buffer: &mut [u8]) -> bool {
+    /// Waits for it, and adds bytes from some place in it; `false` where it has not all of them.
+    fn take(&self, from: u64, bytes: usize, parts: &mut Vec<Bytes>) -> bool {
         let coming = |content: &mut Content| matches!(content, Content::Coming);
         let mut here = self.arrived.wait_while(self.lock(), coming).unwrap_or_else(PoisonError::into_inner);
         let Content::Here { content, unread, .. } = &mut *here else { return false };
-        *unread = unread.saturating_sub(buffer.len() as u64);
-        // Parts are shared, not copied, so that two can read at once.
-        let content = content.clone();
-        drop(here);
-        copy(&content, from, buffer)
+        *unread = unread.saturating_sub(bytes as u64);
+        let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
+        let mut rest = bytes;
+        for part in content {
+            let here = skip.min(part.len())..skip.saturating_add(rest).min(part.len());
+            skip = skip.saturating_sub(part.len());
+            rest -= here.len();
+            if !here.is_empty() {
+                parts.push(part.slice(here));
+            }
+        }
+        rest == 0
     }
 
     fn is_coming(&self) -> bool {
@@ -222,15 +227,36 @@ impl Block {
     }
 }
 
-/// Fills a buffer from some place in parts that lie one behind the other; `false` where they end before.
-pub(super) fn copy(parts: &[Bytes], from: u64, mut buffer: &mut [u8]) -> bool {
-    let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
+/// Fills a buffer from parts that lie one behind the other; `false` where they are not as long.
+pub(super) fn copy(parts: &[Bytes], mut buffer: &mut [u8]) -> bool {
     for part in parts {
-        let here = part.get(skip..).unwrap_or_default();
-        skip = skip.saturating_sub(part.len());
-        let (now, later) = buffer.split_at_mut(here.len().min(buffer.len()));
-        now.copy_from_slice(&here[..now.len()]);
+        let Some((now, later)) = buffer.split_at_mut_checked(part.len()) else { return false };
+        now.copy_from_slice(part);
         buffer = later;
     }
     buffer.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_block_are_shared_and_copied_as_one() {
+        let content = [&b"01"[..], b"", b"234", b"5"].map(Bytes::from_static).to_vec();
+        let here = Content::Here { content, unread: 6, object: 6 };
+        let key = kale_protocol::layout::marker();
+        let block = Block { key, number: 0, content: Mutex::new(here), arrived: Condvar::new() };
+        for from in 0..=6 {
+            for bytes in 0..=7 {
+                let (mut parts, mut buffer) = (Vec::new(), vec![0; bytes]);
+                let whole = from + bytes <= 6;
+                assert_eq!(block.take(from as u64, bytes, &mut parts), whole, "{from} {bytes}");
+                assert_eq!(copy(&parts, &mut buffer), whole);
+                assert!(!whole || buffer == b"012345"[from..from + bytes]);
+                assert!(parts.iter().all(|part| !part.is_empty()));
+            }
+        }
+        assert!(block.is_used_up());
+    }
 }

@@ -52,7 +52,8 @@ pub(crate) fn save(source: &Path, pack: &Path, compress: bool, sync: bool) -> io
     if sync {
         file.sync_data()?;
         File::open(pack.with_extension("list"))?.sync_all()?;
-        File::open(pack.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        let folder = pack.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Saves that end in an error: each names what is wrong, and leaves nothing.
 
-use super::{Artifact, noise, options, save, text};
+use super::{Artifact, noise, options, safetensors, save, text};
 use crate::{
     marshal::{Known, MarshalError, Source},
     report::{Monitor, Phase, Silent},
@@ -12,6 +12,8 @@ use std::{
     io::{Read, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
 };
 
 #[test]
@@ -35,14 +37,15 @@ fn what_cannot_be_kept_is_refused_by_name() {
 struct Meddler {
     path: std::path::PathBuf,
     done: AtomicU64,
+    cut: bool,
 }
 
 impl Monitor for Meddler {
     fn begin(&self, _phase: Phase, _what: &str, _total_bytes: Option<u64>) {}
     fn advance(&self, bytes: u64) {
         if self.done.fetch_add(bytes, Ordering::Relaxed) == 0 {
-            let file = fs::OpenOptions::new().append(true).open(&self.path).unwrap();
-            (&file).write_all(b"more").unwrap();
+            let mut file = fs::OpenOptions::new().append(true).open(&self.path).unwrap();
+            if self.cut { file.set_len(0).unwrap() } else { file.write_all(b"more").unwrap() }
         }
     }
     fn end(&self) {}
@@ -54,11 +57,25 @@ fn a_file_that_changes_is_an_error_and_nothing_is_left() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), noise("changes", 200 << 20)).unwrap();
     let memory = Memory::new();
-    let meddler = Meddler { path: file.path().to_owned(), done: AtomicU64::new(0) };
+    let meddler = Meddler { path: file.path().to_owned(), done: AtomicU64::new(0), cut: false };
     let path = Source::Path(file.path().to_owned());
     let error = save(path, &memory, &Known::default(), &options(2), &meddler).unwrap_err();
     assert!(matches!(&error, MarshalError::Changed { path, .. } if path == file.path()), "{error}");
     assert_eq!(memory.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn a_known_file_that_is_cut_short_while_it_is_looked_at_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A tensor needs no cutting: what is known of it is hashed where it lies, several parts ahead of what is done.
+    fs::write(file.path(), safetensors(&[("weights".to_owned(), noise("weights", 96 << 20))])).unwrap();
+    let (memory, mut known) = (Memory::new(), Known::default());
+    let path = || Source::Path(file.path().to_owned());
+    let first = save(path(), &memory, &known, &options(2), &Silent).unwrap();
+    Artifact::read(&memory, &first).add_to(&mut known, &first);
+    let meddler = Meddler { path: file.path().to_owned(), done: AtomicU64::new(0), cut: true };
+    let error = save(path(), &memory, &known, &options(2), &meddler).unwrap_err();
+    assert!(matches!(&error, MarshalError::Changed { path, .. } if path == file.path()), "{error}");
 }
 
 /// A medium that fails at its n-th call, counted over all verbs that write.
@@ -158,6 +175,8 @@ struct Panicking;
 impl Monitor for Panicking {
     fn begin(&self, _phase: Phase, _what: &str, _total_bytes: Option<u64>) {}
     fn advance(&self, _bytes: u64) {
+        // Long enough for the reader to fill every buffer, and to wait for one.
+        thread::sleep(Duration::from_millis(100));
         panic!("the monitor fails");
     }
     fn end(&self) {}

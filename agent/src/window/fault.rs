@@ -1,0 +1,162 @@
+//! Faults of maps as answers: a SIGBUS within a guarded stretch puts a page of zeros there, and is told of.
+//!
+//! The supervisor reads all signals from a descriptor, SIGBUS included, and so blocks it in every thread; a fault
+//! while it is blocked would end the process. It is unblocked for the time of a look. One that somebody sent, and that
+//! this thread takes from the descriptor thereby, is sent once more, with the signal blocked again.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use std::{
+    mem::MaybeUninit,
+    ops::Range,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+            compiler_fence,
+        },
+    },
+};
+
+/// Fault addresses are rounded to it: the smallest page that there is.
+const PAGE: usize = 4096;
+
+/// What this thread is looking at.
+struct Guard {
+    start: AtomicUsize,
+    end: AtomicUsize,
+    faulted: AtomicBool,
+    /// Whether the signal is blocked while nothing is looked at: then somebody reads it from a descriptor.
+    is_read: AtomicBool,
+}
+
+thread_local! {
+    static GUARD: Guard = const {
+        Guard {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            faulted: AtomicBool::new(false),
+            is_read: AtomicBool::new(false),
+        }
+    };
+}
+
+/// What was done about faults before; none where nothing could be set, or faults are ignored, as a child would be, too.
+static BEFORE: OnceLock<Option<libc::sigaction>> = OnceLock::new();
+
+/// Whether faults are caught, from the first call on.
+pub(super) fn is_caught() -> bool {
+    BEFORE.get_or_init(catch).is_some()
+}
+
+#[expect(unsafe_code, reason = "a handler of signals that knows the address of a fault has no safe wrapper")]
+fn catch() -> Option<libc::sigaction> {
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = fault;
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all-zero is a valid action; both are of the type that the call wants. The handler makes system calls and
+    // touches atomics alone.
+    unsafe {
+        if libc::sigaction(libc::SIGBUS, ptr::null(), before.as_mut_ptr()) != 0
+            || before.assume_init_ref().sa_sigaction == libc::SIG_IGN
+        {
+            return None;
+        }
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        (libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut()) == 0).then(|| before.assume_init())
+    }
+}
+
+/// Runs `look`, which reads addresses of the stretch; `None` where any of them could not be read.
+pub(super) fn guarded<T>(stretch: Range<usize>, look: impl FnOnce() -> T) -> Option<T> {
+    let _unblocked = Unblocked::new();
+    GUARD.with(|guard| {
+        guard.faulted.store(false, Relaxed);
+        guard.start.store(stretch.start, Relaxed);
+        guard.end.store(stretch.end, Relaxed);
+        compiler_fence(SeqCst);
+        let found = look();
+        compiler_fence(SeqCst);
+        (!guard.faulted.load(Relaxed)).then_some(found)
+    })
+}
+
+/// SIGBUS reaches this thread until this is dropped.
+struct Unblocked(Option<SigSet>);
+
+impl Unblocked {
+    fn new() -> Self {
+        let mut bus = SigSet::empty();
+        bus.add(Signal::SIGBUS);
+        let before = bus.thread_swap_mask(SigmaskHow::SIG_UNBLOCK).ok();
+        let is_read = before.as_ref().is_some_and(|mask| mask.contains(Signal::SIGBUS));
+        GUARD.with(|guard| guard.is_read.store(is_read, Relaxed));
+        Self(before)
+    }
+}
+
+impl Drop for Unblocked {
+    fn drop(&mut self) {
+        GUARD.with(|guard| guard.end.store(0, Relaxed));
+        if let Some(before) = &self.0 {
+            // It was valid before.
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+/// What the system does with a SIGBUS in a thread that looks.
+#[expect(unsafe_code, reason = "it is called by the kernel, with pointers")]
+extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel hands over memory of these types that is alive until this returns.
+    let (code, address, context) =
+        unsafe { ((*info).si_code, (*info).si_addr().addr(), &mut *context.cast::<libc::ucontext_t>()) };
+    GUARD.with(|guard| {
+        let seen = guard.start.load(Relaxed)..guard.end.load(Relaxed);
+        if code > 0 && seen.contains(&address) {
+            let page = ptr::with_exposed_provenance_mut(address & !(PAGE - 1));
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            // SAFETY: the page lies in a map of a window, of which nobody trusts the content once this is told.
+            if unsafe { libc::mmap(page, PAGE, libc::PROT_READ, flags, -1, 0) } != libc::MAP_FAILED {
+                guard.faulted.store(true, Relaxed);
+                return;
+            }
+        }
+        // SAFETY: these calls may be made in a handler, and take numbers and memory of their types alone.
+        unsafe {
+            if code <= 0 && guard.is_read.load(Relaxed) {
+                libc::sigaddset(&raw mut context.uc_sigmask, signal);
+            } else if let Some(Some(before)) = BEFORE.get() {
+                // A fault comes again when this returns, and finds what was done about it before.
+                libc::sigaction(signal, &raw const *before, ptr::null_mut());
+            }
+            if code <= 0 {
+                libc::kill(libc::getpid(), signal);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::{
+        signal::raise,
+        signalfd::{SfdFlags, SignalFd},
+    };
+
+    #[test]
+    fn one_that_was_sent_is_still_there_for_who_reads_signals() {
+        assert!(is_caught());
+        let mut bus = SigSet::empty();
+        bus.add(Signal::SIGBUS);
+        let fd = SignalFd::with_flags(&bus, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).unwrap();
+        // Tests have threads that block nothing; this one's own signal can only be its own.
+        bus.thread_block().unwrap();
+        raise(Signal::SIGBUS).unwrap();
+        assert_eq!(fd.read_signal().unwrap().unwrap().ssi_signo, Signal::SIGBUS as u32);
+    }
+}
