@@ -4,7 +4,10 @@
 //! while it is blocked would end the process. It is unblocked for the time of a look. One that somebody sent, and that
 //! this thread takes from the descriptor thereby, is sent once more, with the signal blocked again.
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::{
+    sys::signal::{SigSet, SigmaskHow, Signal},
+    unistd::{SysconfVar, sysconf},
+};
 use std::{
     mem::MaybeUninit,
     ops::Range,
@@ -18,9 +21,6 @@ use std::{
         },
     },
 };
-
-/// Fault addresses are rounded to it: the smallest page that there is.
-const PAGE: usize = 4096;
 
 /// What this thread is looking at.
 struct Guard {
@@ -42,6 +42,9 @@ thread_local! {
     };
 }
 
+/// Length of a page of this system, once faults are caught.
+static PAGE: AtomicUsize = AtomicUsize::new(0);
+
 /// What was done about faults before; none where nothing could be set, or faults are ignored, as a child would be, too.
 static BEFORE: OnceLock<Option<libc::sigaction>> = OnceLock::new();
 
@@ -50,8 +53,15 @@ pub(super) fn is_caught() -> bool {
     BEFORE.get_or_init(catch).is_some()
 }
 
+/// Length of a page, in bytes: 4096, or up to 65,536 on ARM. Known once faults are caught.
+pub(super) fn page() -> usize {
+    PAGE.load(Relaxed)
+}
+
 #[expect(unsafe_code, reason = "a handler of signals that knows the address of a fault has no safe wrapper")]
 fn catch() -> Option<libc::sigaction> {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?;
+    PAGE.store(usize::try_from(page).ok()?, Relaxed);
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = fault;
     let mut before = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all-zero is a valid action; both are of the type that the call wants. The handler makes system calls and
@@ -117,10 +127,10 @@ extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
     GUARD.with(|guard| {
         let seen = guard.start.load(Relaxed)..guard.end.load(Relaxed);
         if code > 0 && seen.contains(&address) {
-            let page = ptr::with_exposed_provenance_mut(address & !(PAGE - 1));
+            let at = ptr::with_exposed_provenance_mut(address & !(page() - 1));
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
             // SAFETY: the page lies in a map of a window, of which nobody trusts the content once this is told.
-            if unsafe { libc::mmap(page, PAGE, libc::PROT_READ, flags, -1, 0) } != libc::MAP_FAILED {
+            if unsafe { libc::mmap(at, page(), libc::PROT_READ, flags, -1, 0) } != libc::MAP_FAILED {
                 guard.faulted.store(true, Relaxed);
                 return;
             }

@@ -13,7 +13,6 @@ use std::{fs::File, ops::Range, os::fd::AsRawFd, ptr, slice};
 const LEAST: usize = 256 << 10;
 /// Longer ones are not mapped as one: page tables, and memory that counts as ours while it is mapped.
 pub(crate) const MOST: usize = 4 << 20;
-const PAGE: u64 = 4096;
 
 /// A stretch of a file, mapped to be read. What others write to the file meanwhile is seen.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Window {
         {
             return None;
         }
-        let skip = (offset % PAGE) as usize;
+        let skip = (offset % fault::page() as u64) as usize;
         let (mapped, start) = (skip + bytes, libc::off_t::try_from(offset - skip as u64).ok()?);
         // SAFETY: a new map at an address that the kernel chooses overlaps nothing of ours.
         let map =

@@ -61,6 +61,41 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
 }
 
 #[test]
+fn killed_around_its_commit_a_step_is_there_or_runs_again() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("killed_around_its_commit_a_step_is_there_or_runs_again", &place) else { return };
+    // What is stored first, and what is stored last: whatever lies between may or may not be there.
+    for (phase, sign) in
+        [("manifests", "manifests"), ("records", "runs/p/r/records/0"), ("commit", "runs/p/r/commit/0/commit")]
+    {
+        let sign = place.store().join(sign);
+        let there = || if sign.is_file() { 1 } else { held(&sign) };
+        let before = there();
+        let arguments = ["--step", phase, "--out", "made=/place/made"];
+        let shell = "head -c 20000000 /dev/urandom > made";
+        let container = image.start(&place, &[], &arguments, &format!("echo ready; {shell}"));
+        let kill = container.killer();
+        until("a sign", || (there() > before).then_some(()));
+        kill();
+        // It may have ended by itself before.
+        let status = container.ended().status;
+        assert!([0, 137].contains(&status), "{phase}: {status}");
+        let address = format!("{phase}:made");
+        let committed = place.call(["load", &address, "first", "-q"]).status == 0;
+        assert!(committed || status == 137 && phase != "commit", "{phase}: {status}");
+        let again = image.step(&place, &[], &arguments, shell);
+        assert_eq!((again.status, again.stderr.contains("committed already")), (0, committed), "{phase}: {again}");
+        place.ok(["load", &address, phase, "-q"]);
+        assert!(
+            !committed || fs::read(place.path("first")).unwrap() == fs::read(place.path(phase)).unwrap(),
+            "{phase}"
+        );
+        let _ = fs::remove_file(place.path("first"));
+        place.ok(["verify", "-q"]);
+    }
+}
+
+#[test]
 fn stopped_by_the_engine_a_step_says_so() {
     let place = Sandbox::new();
     let Some(image) = Image::build("stopped_by_the_engine_a_step_says_so", &place) else { return };
