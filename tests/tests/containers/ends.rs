@@ -73,7 +73,7 @@ fn killed_around_its_commit_a_step_is_there_or_runs_again() {
         let before = there();
         let arguments = ["--step", phase, "--out", "made=/place/made"];
         let shell = "head -c 20000000 /dev/urandom > made";
-        let container = image.start(&place, &[], &arguments, &format!("echo ready; {shell}"));
+        let container = image.start(&place, &[], &arguments, shell);
         let kill = container.killer();
         until("a sign", || (there() > before).then_some(()));
         kill();
