@@ -2,8 +2,8 @@
 //! init, stores what it made, and commits it once.
 //!
 //! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
-//! `kale_protocol`. `report` is told by all, `limits` is asked by all, `window` looks at files for all, and these use none; `inject` is used by `cli`
-//! alone and uses `kale_protocol` alone; `tests/tests/layers.rs` keeps it so.
+//! `kale_protocol`. `report` is told by all, `limits` is asked by all, `window` looks at files for all, and these use
+//! none; `inject` is used by `cli` alone and uses `kale_protocol` alone; `tests/tests/layers.rs` keeps it so.
 
 pub mod cli;
 pub mod fanin;

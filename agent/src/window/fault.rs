@@ -153,20 +153,34 @@ extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::{
-        signal::raise,
-        signalfd::{SfdFlags, SignalFd},
+    use nix::{
+        sys::{
+            signal::raise,
+            signalfd::{SfdFlags, SignalFd},
+            wait::{WaitStatus, waitpid},
+        },
+        unistd::{ForkResult, fork},
     };
 
     #[test]
-    fn one_that_was_sent_is_still_there_for_who_reads_signals() {
+    #[expect(unsafe_code, reason = "a process of one thread, as no test is")]
+    fn one_that_is_sent_while_something_is_looked_at_reaches_who_reads_signals() {
         assert!(is_caught());
         let mut bus = SigSet::empty();
         bus.add(Signal::SIGBUS);
         let fd = SignalFd::with_flags(&bus, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).unwrap();
-        // Tests have threads that block nothing; this one's own signal can only be its own.
         bus.thread_block().unwrap();
-        raise(Signal::SIGBUS).unwrap();
-        assert_eq!(fd.read_signal().unwrap().unwrap().ssi_signo, Signal::SIGBUS as u32);
+        // SAFETY: the child makes system calls and touches what was made before, and ends without cleaning up.
+        let child = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                let sent = guarded(0..1, || raise(Signal::SIGBUS).is_ok());
+                let read = fd.read_signal().ok().flatten().map(|info| info.ssi_signo);
+                let passed = sent == Some(true) && read == Some(Signal::SIGBUS as u32);
+                // SAFETY: it takes a number.
+                unsafe { libc::_exit(i32::from(!passed)) }
+            }
+        };
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
     }
 }

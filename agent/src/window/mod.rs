@@ -12,7 +12,7 @@ use std::{fs::File, ops::Range, os::fd::AsRawFd, ptr, slice};
 /// Shorter stretches cost more to map than to copy, in bytes.
 const LEAST: usize = 256 << 10;
 /// Longer ones are not mapped as one: page tables, and memory that counts as ours while it is mapped.
-pub(crate) const MOST: usize = 4 << 20;
+const MOST: usize = 4 << 20;
 
 /// A stretch of a file, mapped to be read. What others write to the file meanwhile is seen.
 #[derive(Debug)]
