@@ -66,40 +66,41 @@ impl FromStr for Digest {
 /// The digest is a function of the content alone: cuts are a function of the content
 /// (`docs/formats/chunking.md`), and a content of one chunk has that chunk's digest, so that
 /// `b3sum` agrees for every file that is not cut. Empty content has the digest of no bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ContentDigest {
-    first: Option<Digest>,
-    chunks: u64,
-    hasher: blake3::Hasher,
-}
-
-impl Default for ContentDigest {
-    fn default() -> Self {
-        Self {
-            first: None,
-            chunks: 0,
-            hasher: blake3::Hasher::new_derive_key("kale-agent 2026-11-24 content of several chunks"),
-        }
-    }
+    first: Option<(u32, Digest)>,
+    /// From the second chunk on: most files have one, and this is long and costs a hash to begin.
+    several: Option<Box<blake3::Hasher>>,
 }
 
 impl ContentDigest {
     /// Adds the next chunk.
     pub fn push(&mut self, bytes: u32, digest: &Digest) {
-        self.first.get_or_insert(*digest);
-        self.chunks += 1;
-        self.hasher.update(&u64::from(bytes).to_le_bytes());
-        self.hasher.update(&digest.0);
+        let Some((first_bytes, first)) = self.first else {
+            self.first = Some((bytes, *digest));
+            return;
+        };
+        let several = self.several.get_or_insert_with(|| {
+            let mut several = blake3::Hasher::new_derive_key("kale-agent 2026-11-24 content of several chunks");
+            add_chunk(&mut several, first_bytes, &first);
+            Box::new(several)
+        });
+        add_chunk(several, bytes, digest);
     }
 
     /// The digest of all that was pushed.
     pub fn finish(&self) -> Digest {
-        match (self.chunks, self.first) {
-            (0, _) | (_, None) => Digest::of(&[]),
-            (1, Some(only)) => only,
-            _ => self.hasher.finalize().into(),
+        match (&self.several, self.first) {
+            (Some(several), _) => several.finalize().into(),
+            (None, Some((_, only))) => only,
+            (None, None) => Digest::of(&[]),
         }
     }
+}
+
+fn add_chunk(hasher: &mut blake3::Hasher, bytes: u32, digest: &Digest) {
+    hasher.update(&u64::from(bytes).to_le_bytes());
+    hasher.update(&digest.0);
 }
 
 #[cfg(test)]

@@ -225,11 +225,18 @@ fn check_nodes(nodes: &[Node], packs: usize) -> Result<(), &'static str> {
 /// Part of it: path, type, mode, content digest and length, link targets. Not part of it: times, owners,
 /// where and how content is stored, holes.
 #[derive(Debug)]
-pub struct ArtifactDigest(blake3::Hasher);
+pub struct ArtifactDigest {
+    hasher: blake3::Hasher,
+    /// What is still to be hashed: short pieces one by one take several times as long.
+    gathered: Vec<u8>,
+}
+
+/// So much is hashed at a time, in bytes.
+const GATHERED: usize = 16 << 10;
 
 impl Default for ArtifactDigest {
     fn default() -> Self {
-        Self(blake3::Hasher::new_derive_key("kale-agent 2026-11-24 artifact"))
+        Self { hasher: blake3::Hasher::new_derive_key("kale-agent 2026-11-24 artifact"), gathered: Vec::new() }
     }
 }
 
@@ -246,20 +253,24 @@ impl ArtifactDigest {
         };
         self.field(&[tag]);
         self.field(node.path.as_bytes());
-        self.0.update(&node.mode.to_le_bytes());
-        self.0.update(&bytes.to_le_bytes());
+        self.gathered.extend_from_slice(&node.mode.to_le_bytes());
+        self.gathered.extend_from_slice(&bytes.to_le_bytes());
         self.field(digest.map_or(&[][..], |digest| &digest.0));
         self.field(target);
+        if self.gathered.len() >= GATHERED {
+            self.hasher.update(&self.gathered);
+            self.gathered.clear();
+        }
     }
 
     /// The digest of all that was pushed.
     pub fn finish(&self) -> Digest {
-        self.0.finalize().into()
+        self.hasher.clone().update(&self.gathered).finalize().into()
     }
 
     /// Adds a field with its length, so that no two sequences of fields hash alike.
     fn field(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.gathered.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.gathered.extend_from_slice(bytes);
     }
 }

@@ -76,15 +76,25 @@ impl Known {
 
     /// Adds an artifact: the manifest with this id, and the nodes of its pages.
     pub fn add_manifest(&mut self, id: Digest, manifest: &Manifest, pages: impl IntoIterator<Item = Vec<Node>>) {
-        self.artifacts.insert((manifest.digest, manifest.shape, manifest.format.clone()), id);
+        pages.into_iter().flatten().for_each(|node| self.add_node(&manifest.packs, &node));
+        manifest.nodes.iter().for_each(|node| self.add_node(&manifest.packs, node));
+        self.add_artifact(id, manifest);
+    }
+
+    /// Adds an artifact whose nodes were added.
+    pub(super) fn add_artifact(&mut self, id: Digest, manifest: &Manifest) {
+        self.guides.close();
         for page in &manifest.pages {
             if let Some(pack) = manifest.packs.get(page.pack as usize) {
                 self.add_framed(*pack, page.frame, [(page.digest, 0)]);
             }
         }
-        pages.into_iter().for_each(|nodes| self.add_nodes(&manifest.packs, &nodes));
-        self.add_nodes(&manifest.packs, &manifest.nodes);
-        self.guides.close();
+        self.artifacts.insert((manifest.digest, manifest.shape, manifest.format.clone()), id);
+    }
+
+    /// Knows nothing any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::with_entries(self.entries);
     }
 
     /// Whether the artifact with this manifest was added.
@@ -144,9 +154,10 @@ impl Known {
         }
     }
 
-    fn add_nodes(&mut self, packs: &[PackId], nodes: &[Node]) {
-        nodes.iter().for_each(|node| self.guides.add(node));
-        for extent in nodes.iter().flat_map(Node::extents) {
+    /// Adds the next node of an artifact with this pack table.
+    pub(super) fn add_node(&mut self, packs: &[PackId], node: &Node) {
+        self.guides.add(node);
+        for extent in node.extents() {
             let Some(pack) = extent.pack().and_then(|pack| packs.get(pack as usize)) else { continue };
             match extent {
                 Extent::Raw { offset, chunks, .. } => {

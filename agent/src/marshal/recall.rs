@@ -1,15 +1,12 @@
 //! Remembering what a store holds, from manifests that are there.
 
 use super::{Known, ManifestReader, MarshalError};
-use crate::store::Transport;
-use kale_protocol::{digest::Digest, layout, manifest::Node};
-use std::iter;
-
-/// Nodes that are handed on at a time.
-const BATCH: usize = 4096;
+use crate::store::{StoreError, Transport};
+use kale_protocol::{digest::Digest, layout};
 
 impl Known {
-    /// Adds an artifact by its manifest; nothing is added if the manifest or one of its packs cannot be found whole.
+    /// Adds an artifact by its manifest. Where the manifest or one of its packs cannot be found, nothing is added; where
+    /// it turns out to be damaged while it is read, nothing at all is known any more: at worst, more is stored.
     ///
     /// Packs are looked at and not read: content that has rotted is referred to again. Whoever replaces damaged
     /// content saves it without knowing anything.
@@ -18,23 +15,20 @@ impl Known {
             return Ok(());
         }
         let reader = ManifestReader::open(transport, id)?;
-        for pack in &reader.manifest().packs {
+        let manifest = reader.manifest();
+        for pack in &manifest.packs {
             let key = layout::pack(pack);
             if transport.stat(&key)?.is_none() {
                 let store = transport.location().to_owned();
-                return Err(crate::store::StoreError::NotFound { store, key }.into());
+                return Err(StoreError::NotFound { store, key }.into());
             }
         }
-        // The whole manifest is read before anything of it is believed.
         for node in reader.nodes() {
-            node?;
+            // Only its end says that a manifest is whole, and nothing is believed of one that is not.
+            let node = node.inspect_err(|_| self.forget())?;
+            self.add_node(&manifest.packs, &node);
         }
-        let mut nodes = reader.nodes().map_while(Result::ok);
-        let pages = iter::from_fn(|| {
-            let page: Vec<Node> = nodes.by_ref().take(BATCH).collect();
-            (!page.is_empty()).then_some(page)
-        });
-        self.add_manifest(*id, reader.manifest(), pages);
+        self.add_artifact(*id, manifest);
         Ok(())
     }
 }

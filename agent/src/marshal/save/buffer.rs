@@ -9,6 +9,10 @@ pub(super) const BATCH: usize = 1 << 20;
 /// 100 KiB cost.
 pub(super) const PART: usize = 4 << 20;
 
+/// What is read at a time where content is cut by what it is: it stays in the core's cache until it is hashed, and little
+/// of it is copied to the next buffer.
+pub(super) const STEP: usize = 256 << 10;
+
 /// A batch, and as much again for looking ahead.
 const SHORT: usize = BATCH + cut::MAX;
 

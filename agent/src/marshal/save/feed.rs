@@ -15,9 +15,10 @@ use super::{
     },
     Compress, SaveOptions,
     adopt::{self, Adoptable},
-    buffer::{BATCH, Buffer, Buffers, PART},
+    buffer::{BATCH, Buffer, Buffers, PART, STEP},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Stop},
+    span::Span,
     work::{Fill, Hashed, Job, Part, Policy, Task},
 };
 use crate::store::Transport;
@@ -33,8 +34,6 @@ use std::{io::Read, mem, ops::Range, sync::Arc};
 const SMALL: u64 = cut::MIN as u64;
 /// Samples that decide whether a segment is compressed.
 const SAMPLES: u64 = 64;
-/// What is read at a time where content is cut by what it is: little of it is then copied to the next buffer.
-const STEP: usize = 256 << 10;
 const STREAM_MODE: u16 = 0o644;
 
 /// What is to be fed.
@@ -190,10 +189,11 @@ impl<'t> Feeder<'t> {
             if rest.bytes() == 0 {
                 continue;
             }
-            if segment.rule == Rule::Fixed && !sparse {
-                self.parts(&file, rest, policy, settled.is_none())?;
-            } else {
-                self.cut(&mut Holed::new(&file), rest, policy)?;
+            match segment.rule {
+                _ if sparse => self.cut(&mut Holed::new(&file), rest, policy)?,
+                Rule::Fixed => self.parts(&file, rest, policy, settled.is_none())?,
+                Rule::Content if policy == Policy::Raw && settled.is_none() => self.spans(&file, rest)?,
+                Rule::Content => self.cut(&mut Holed::new(&file), rest, policy)?,
             }
         }
         self.send(Item::End { file: Some(file), settled })?;
@@ -211,6 +211,16 @@ impl<'t> Feeder<'t> {
             buffer.make_room(bytes);
             let batch =
                 self.job(buffer, Fill::Part(Part { file: Arc::clone(file), offset: at, wanted }), lengths, policy)?;
+            self.send(Item::Batch(batch))?;
+        }
+        Ok(())
+    }
+
+    /// Sends a segment that is kept raw, to be cut by the workers.
+    fn spans(&mut self, file: &Arc<Regular>, segment: Segment) -> Result<(), Stop> {
+        for span in Span::of(file, segment) {
+            let buffer = self.buffer()?;
+            let batch = self.job(buffer, Fill::Span(span), Vec::new(), Policy::Raw)?;
             self.send(Item::Batch(batch))?;
         }
         Ok(())

@@ -15,6 +15,7 @@ mod content;
 mod feed;
 mod item;
 mod raw_file;
+mod span;
 mod work;
 
 use super::{

@@ -14,6 +14,7 @@ use super::{
     buffer::{BATCH, Buffer},
     compare::Comparison,
     no_compression,
+    span::Span,
 };
 use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{chunk::Chunk, digest::Digest};
@@ -87,6 +88,8 @@ pub(super) enum Fill {
     Full,
     /// A part of a large file.
     Part(Part),
+    /// A part of a large file which is still to be cut.
+    Span(Span),
     /// A file as long as a batch at most, which is still to be cut.
     Whole(Regular, Compress),
     /// Small files, each at its place.
@@ -153,7 +156,7 @@ pub(super) struct HashedChunk {
 
 impl HashedChunk {
     /// Hashes content that starts there in its buffer.
-    fn of(content: &[u8], start: usize) -> Self {
+    pub(super) fn of(content: &[u8], start: usize) -> Self {
         let (zeros, bytes) = (is_zeros(content), content.len() as u32);
         let digest = if zeros { zeros_digest(bytes) } else { Digest::of(content) };
         Self { chunk: Chunk { bytes, digest }, start, zeros, held: true }
@@ -204,6 +207,11 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
     }
     let chunks = match &fill {
         Fill::Part(part) => reader.part(part, &mut buffer, &lengths, known, policy)?,
+        Fill::Span(span) => match span.cut(&mut buffer)? {
+            Some(chunks) => chunks,
+            // Whoever gave up the span before has the error.
+            None => return Ok(()),
+        },
         Fill::Full | Fill::Files(_) | Fill::Whole(..) => {
             let starts = lengths.iter().scan(0, |end, bytes| {
                 let start = *end;
@@ -214,8 +222,13 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
         }
     };
     let part = if let Fill::Part(part) = fill { Some(part) } else { None };
-    let members = new_members(&chunks, |digest| known.place(digest).is_some());
-    let packed = packer.pack(&mut buffer, &chunks, members, policy)?;
+    let packed = match policy {
+        Policy::Raw => None,
+        Policy::Zstd { .. } => {
+            let members = new_members(&chunks, |digest| known.place(digest).is_some());
+            packer.pack(&mut buffer, &chunks, members, policy)?
+        }
+    };
     // Nobody waits for it when the save has failed elsewhere.
     drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
     Ok(())

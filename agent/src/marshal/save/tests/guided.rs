@@ -40,7 +40,7 @@ impl Dice {
 /// A table whose column chunks are cut by content.
 fn parquet() -> Vec<u8> {
     let column = |seed: &str| -> ArrayRef {
-        let noise = noise(seed, 3 << 20);
+        let noise = noise(seed, 6 << 20);
         Arc::new(Int64Array::from_iter_values(noise.as_chunks().0.iter().copied().map(i64::from_le_bytes)))
     };
     let batch = RecordBatch::try_from_iter([("a", column("a")), ("b", column("b"))]).unwrap();
@@ -179,6 +179,9 @@ impl Monitor for Strides {
     fn warn(&self, _message: &str) {}
 }
 
+/// The most that a worker cuts at a time.
+const PART: u64 = super::super::buffer::PART as u64;
+
 /// The longest stretch of a file that was taken as it was before.
 fn stride(memory: &Memory, content: &[u8], known: &Known) -> u64 {
     let folder = tempfile::tempdir().unwrap();
@@ -200,13 +203,13 @@ fn a_file_that_is_the_same_is_not_cut_again_nor_what_comes_before_an_edit() {
     let mut edited = content.clone();
     edited[15 << 20] ^= 1;
     assert!((13 << 20..15 << 20).contains(&stride(&memory, &edited, &known)));
-    assert!(stride(&memory, &noise("other", 20 << 20), &known) <= 1 << 20);
+    assert!(stride(&memory, &noise("other", 20 << 20), &known) <= PART);
     let table = parquet();
     let known = self::known(&memory, &save_bytes(&memory, &table, &Known::default()));
-    assert!(stride(&memory, &table, &known) > 2 << 20, "a column chunk is one stretch");
+    assert!(stride(&memory, &table, &known) > PART, "a column chunk is one stretch");
     edited = table.clone();
     edited[2 << 20] ^= 1;
-    assert!(stride(&memory, &edited, &known) <= 1 << 20, "of a table only all is believed");
+    assert!(stride(&memory, &edited, &known) <= PART, "of a table only all is believed");
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn what_there_is_no_room_for_is_cut() {
     for entries in [0, 50, 300] {
         let mut known = Known::with_entries(entries);
         known.recall(&memory, &saved.manifest).unwrap();
-        assert!(stride(&memory, &content, &known) <= 1 << 20);
+        assert!(stride(&memory, &content, &known) <= PART);
         agree(&memory, &content, &known, "without room");
     }
 }
