@@ -1,7 +1,8 @@
 //! Where one chunk ends: rules 2 to 4 of `docs/formats/chunking.md`.
 //!
 //! A rule sees the bytes from a chunk's first on, up to [`MAX`] of them or to the end of the segment, and says how long
-//! the chunk is. It keeps nothing between chunks, so that cuts cannot depend on how the content was read.
+//! the chunk is. What it keeps between chunks spares work and decides nothing, so that cuts cannot depend on how the
+//! content was read.
 
 mod content;
 
@@ -23,7 +24,8 @@ impl Rule {
     /// The length of the chunk at the start of `window`, of at most [`MAX`] bytes; `None` where more has to be seen,
     /// which never is where the window is whole: as long as it can be, or up to the segment's end.
     ///
-    /// `tested` says how far earlier calls saw the same chunk's bytes, at first 0.
+    /// `tested` is for what earlier calls saw: 0 where content begins, and kept from call to call, from one chunk to the
+    /// next, too.
     pub(crate) fn first_chunk(self, window: &[u8], whole: bool, tested: &mut usize) -> Option<usize> {
         match self {
             Self::Content if window.len() > MIN => content::first_cut(window, whole, tested),

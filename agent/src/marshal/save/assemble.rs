@@ -1,5 +1,7 @@
 //! Puts hashed content in order: deduplicates, writes packs, builds the manifest. Runs on the caller's thread.
 
+mod frame;
+mod group;
 mod same;
 
 use super::{
@@ -14,9 +16,9 @@ use super::{
     SaveOptions, Saved,
     adopt::Adoptable,
     buffer::{Buffer, Buffers},
-    item::{Entry, Item},
+    item::Item,
     raw_file::RawFile,
-    work::{Hashed, HashedChunk, Packed, Packer, Policy, new_members},
+    work::{Hashed, HashedChunk, Packer, Policy, new_members},
 };
 use crate::{
     report::Monitor,
@@ -24,14 +26,12 @@ use crate::{
 };
 use crossbeam_channel::Receiver;
 use kale_protocol::{
-    chunk::{Chunk, ChunkPlace, Codec},
+    chunk::{Chunk, ChunkPlace},
     digest::Digest,
-    layout, limits,
+    layout,
     manifest::{Node, Shape},
     object::Object,
 };
-use std::collections::HashMap;
-
 /// Chunks of this save that are remembered: the most that a table of 2^18 slots holds, about 13 MiB.
 const OWN_ENTRIES: usize = 229_376;
 /// What a source turned out to be.
@@ -87,13 +87,6 @@ impl<'a> Assembler<'a> {
                 Item::Begin { path, mode, modified_ns, sparse, adopt } => {
                     self.file = RawFile { adopt, ..RawFile::default() };
                     self.manifest.begin_file(path, mode, modified_ns, sparse);
-                }
-                Item::Whole { path, mode, modified_ns, batch } => {
-                    let Ok(batch) = batch.recv() else { break };
-                    self.file = RawFile::default();
-                    self.manifest.begin_file(path, mode, modified_ns, false);
-                    self.batch(batch)?;
-                    self.end_file()?;
                 }
                 Item::Batch(batch) => {
                     let Ok(batch) = batch.recv() else { break };
@@ -164,41 +157,13 @@ impl<'a> Assembler<'a> {
         self.packs.abandon();
     }
 
-    /// Small files share a frame.
-    fn group(&mut self, entries: Vec<Entry>, mut batch: Option<Hashed>, only: bool) -> Result<(), MarshalError> {
-        let places = match &mut batch {
-            Some(batch) if only && self.fits_inline(batch) => inline(batch, self.known),
-            Some(batch) => self.framed(batch)?,
-            None => Vec::new(),
-        };
-        let chunks = batch.iter().flat_map(|batch| &batch.chunks);
-        let mut contents = chunks.zip(places);
-        for entry in entries {
-            match entry {
-                Entry::Node(node) => self.node(node)?,
-                Entry::File { path, mode, modified_ns, sparse, empty } => {
-                    self.manifest.begin_file(path, mode, modified_ns, sparse);
-                    if !empty {
-                        let (chunk, place) = contents.next().expect("a batch has a chunk for each file of its group");
-                        self.file_chunk(chunk.chunk, place)?;
-                        self.monitor.advance(u64::from(chunk.chunk.bytes));
-                    }
-                    self.end_file()?;
-                }
-            }
-        }
-        drop(contents);
-        self.give_back(batch);
-        Ok(())
-    }
-
     /// Chunks of a large file: in a frame where that is worth it, else one behind the other.
     fn batch(&mut self, mut batch: Hashed) -> Result<(), MarshalError> {
         // Nothing was packed, either since it is not worth it or since all is known: then it stays where it is.
         let all_known = || new_members(&batch.chunks, |digest| self.place(digest).is_some()).is_empty();
         if batch.packed.is_some() || batch.policy != Policy::Raw && all_known() {
             let places = self.framed(&mut batch)?;
-            for (chunk, place) in batch.chunks.iter().zip(places) {
+            for (chunk, place) in batch.chunks.iter().zip(places.into_iter().flatten()) {
                 self.file.bytes += u64::from(chunk.chunk.bytes);
                 self.file.last = None;
                 self.file_chunk(chunk.chunk, place)?;
@@ -246,57 +211,6 @@ impl<'a> Assembler<'a> {
         Ok(Place::Pack(place))
     }
 
-    /// Writes what is new of a batch as one frame, and says where each chunk is.
-    fn framed(&mut self, batch: &mut Hashed) -> Result<Vec<Place>, MarshalError> {
-        let Hashed { buffer, chunks, policy, packed, .. } = batch;
-        let members = new_members(chunks, |digest| self.place(digest).is_some());
-        let fresh = if members.is_empty() {
-            HashMap::new()
-        } else {
-            // The worker did not know what other batches held.
-            let again = match packed {
-                Some(packed) if packed.members != members => {
-                    self.packer.pack(buffer, chunks, members.clone(), *policy)?
-                }
-                _ => None,
-            };
-            let packed = packed.as_ref().filter(|packed| packed.members == members).or(again.as_ref());
-            self.frame(buffer, chunks, &members, packed)?
-        };
-        let place = |hashed: &HashedChunk| match fresh.get(&hashed.chunk.digest) {
-            _ if hashed.zeros => Place::Zeros,
-            Some(fresh) => Place::Pack(*fresh),
-            None => Place::Pack(self.place(&hashed.chunk.digest).expect("what is not new is known")),
-        };
-        Ok(chunks.iter().map(place).collect())
-    }
-
-    fn frame(
-        &mut self,
-        buffer: &Buffer,
-        chunks: &[HashedChunk],
-        members: &[usize],
-        packed: Option<&Packed>,
-    ) -> Result<HashMap<Digest, ChunkPlace>, MarshalError> {
-        let listed: Vec<Chunk> = members.iter().map(|index| chunks[*index].chunk).collect();
-        let (pack, frame) = match packed {
-            Some(_) => self.packs.frame(Codec::Zstd, &buffer.packed, listed.clone())?,
-            None => self.packs.frame(Codec::Raw, self.packer.gather(buffer, chunks, members), listed.clone())?,
-        };
-        let starts = listed.iter().scan(0, |end, chunk| {
-            let start = *end;
-            *end += chunk.bytes;
-            Some((chunk.digest, start))
-        });
-        let starts: Vec<(Digest, u32)> = starts.collect();
-        self.own.add_framed(pack, frame, starts.iter().copied());
-        let place = |start: u32| match frame.codec {
-            Codec::Raw => ChunkPlace::Raw { pack, offset: frame.offset + u64::from(start) },
-            Codec::Zstd => ChunkPlace::Framed { pack, frame, start },
-        };
-        Ok(starts.into_iter().map(|(digest, start)| (digest, place(start))).collect())
-    }
-
     /// Decides on a file that was only hashed: taken as it is, or copied after all. Says whether it was taken.
     fn settle(&mut self, adopt: &Adoptable) -> Result<bool, MarshalError> {
         let is_new = |chunk: &HashedChunk| !chunk.zeros && self.place(&chunk.chunk.digest).is_none();
@@ -326,13 +240,6 @@ impl<'a> Assembler<'a> {
         self.own.place(chunk).or_else(|| self.known.place(chunk))
     }
 
-    /// Whether all of the artifact's new content may be kept in the manifest.
-    fn fits_inline(&self, batch: &Hashed) -> bool {
-        let new =
-            batch.chunks.iter().filter(|hashed| !hashed.zeros && self.known.place(&hashed.chunk.digest).is_none());
-        !self.packs.has_begun() && new.map(|hashed| hashed.chunk.bytes as usize).sum::<usize>() <= limits::INLINE
-    }
-
     fn node(&mut self, node: Node) -> Result<(), MarshalError> {
         self.manifest.node(node, &mut Pages { packs: &mut self.packs, known: self.known })
     }
@@ -350,15 +257,6 @@ impl<'a> Assembler<'a> {
             self.buffers.give_back(batch.buffer);
         }
     }
-}
-
-fn inline(batch: &Hashed, known: &Known) -> Vec<Place> {
-    let place = |hashed: &HashedChunk| match known.place(&hashed.chunk.digest) {
-        _ if hashed.zeros => Place::Zeros,
-        Some(place) => Place::Pack(place),
-        None => Place::Inline(hashed.content(&batch.buffer).to_vec()),
-    };
-    batch.chunks.iter().map(place).collect()
 }
 
 /// Packs first: a manifest never names one that is not durable.

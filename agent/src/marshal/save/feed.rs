@@ -148,15 +148,11 @@ impl<'t> Feeder<'t> {
         let sparse = file.is_sparse();
         if bytes <= SMALL {
             let format = if is_root { segment::split(file.file(), bytes).format } else { None };
-            self.small(meta, file, sparse)?;
+            self.member(meta, file, sparse)?;
             return Ok(format);
         }
         if bytes <= BATCH as u64 && !sparse && !is_root {
-            self.send_group(false)?;
-            let buffer = self.buffer()?;
-            let batch = self.job(buffer, Fill::Whole(file, self.compress), Vec::new(), Policy::Raw)?;
-            let Meta { path, mode, modified_ns } = meta;
-            self.send(Item::Whole { path, mode, modified_ns, batch })?;
+            self.member(meta, file, sparse)?;
             return Ok(None);
         }
         let segments = segment::split(file.file(), bytes);
@@ -267,7 +263,7 @@ impl<'t> Feeder<'t> {
                     buffer = self.send_batch(buffer, &mut lengths, policy, cut..cut)?;
                 }
                 self.send(Item::Hole { count, chunk_bytes })?;
-                (base, cut, read) = (at + count * u64::from(chunk_bytes), 0, 0);
+                (base, cut, read, tested) = (at + count * u64::from(chunk_bytes), 0, 0, 0);
                 continue;
             }
             let window = (end - at).min(cut::MAX as u64) as usize;
@@ -285,7 +281,6 @@ impl<'t> Feeder<'t> {
                 read += got;
                 continue;
             };
-            tested = 0;
             if cut + length > BATCH && cut > 0 {
                 buffer = self.send_batch(buffer, &mut lengths, policy, cut..read)?;
                 (base, read, cut) = (at, read - cut, 0);

@@ -14,15 +14,13 @@ use std::{ops::Range, sync::Arc};
 
 /// What the assembler gets, in path order.
 pub(super) enum Item {
-    /// Entries that are whole, with the batch that holds the content of the small files among them.
+    /// Entries that are whole, with the batch that holds the content of the files among them.
     Group {
         entries: Vec<Entry>,
         batch: Option<Receiver<Hashed>>,
         /// Whether nothing else comes before or after it.
         only: bool,
     },
-    /// A file that is a batch.
-    Whole { path: ArtifactPath, mode: u16, modified_ns: i64, batch: Receiver<Hashed> },
     /// A large file begins.
     Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
     /// Its next chunks.
@@ -52,7 +50,7 @@ pub(super) struct Same {
 pub(super) enum Entry {
     /// No file.
     Node(Node),
-    /// A file whose content is the batch's next chunk, or nothing.
+    /// A file whose content is the batch's next file, or nothing.
     File { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, empty: bool },
 }
 

@@ -13,6 +13,7 @@ mod buffer;
 mod compare;
 mod content;
 mod feed;
+mod files;
 mod item;
 mod raw_file;
 mod span;

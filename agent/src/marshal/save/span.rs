@@ -117,7 +117,7 @@ impl View<'_> {
     /// Cuts as if the span's first byte were a cut.
     fn guess(&mut self) -> Result<Guess, MarshalError> {
         let mut guess = Guess::default();
-        let Some(first) = self.chunk_end(self.span.place.start)? else { return Ok(guess) };
+        let Some(first) = self.chunk_end(self.span.place.start, &mut 0)? else { return Ok(guess) };
         (guess.chunks, _) = self.hash_from(first)?;
         let mut end = first;
         guess.cuts.push(first);
@@ -130,8 +130,8 @@ impl View<'_> {
 
     /// Cuts and hashes from a cut on, as far as the span decides; the last cut, too.
     fn hash_from(&mut self, start: u64) -> Result<(Vec<HashedChunk>, u64), MarshalError> {
-        let (mut chunks, mut at) = (Vec::new(), start);
-        while let Some(end) = self.chunk_end(at)? {
+        let (mut chunks, mut at, mut tested) = (Vec::new(), start, 0);
+        while let Some(end) = self.chunk_end(at, &mut tested)? {
             chunks.push(self.hash(at, end));
             at = end;
         }
@@ -140,37 +140,38 @@ impl View<'_> {
 
     /// Cuts from a cut on, up to one that was guessed, whose index is given, or else as far as the span decides.
     fn meet(&mut self, start: u64, guess: &Guess) -> Result<(Vec<u64>, Option<usize>), MarshalError> {
-        let (mut fresh, mut at) = (Vec::new(), start);
+        let (mut fresh, mut at, mut tested) = (Vec::new(), start, 0);
         loop {
             if let Ok(index) = guess.cuts.binary_search(&at) {
                 return Ok((fresh, Some(index)));
             }
-            let Some(end) = self.chunk_end(at)? else { return Ok((fresh, None)) };
+            let Some(end) = self.chunk_end(at, &mut tested)? else { return Ok((fresh, None)) };
             fresh.push(end);
             at = end;
         }
     }
 
     /// Where the chunk that starts at `start` ends; `None` where later spans decide, or nothing is left.
-    fn chunk_end(&mut self, start: u64) -> Result<Option<u64>, MarshalError> {
+    fn chunk_end(&mut self, start: u64, tested: &mut usize) -> Result<Option<u64>, MarshalError> {
         let Range { end, .. } = self.span.place;
         let longest = (self.span.segment_end - start).min(cut::MAX as u64);
-        let mut tested = 0;
-        while longest > 0 {
+        if longest == 0 {
+            return Ok(None);
+        }
+        loop {
             let seen = self.read.saturating_sub(start).min(longest);
             let window = self.place(start, start + seen);
-            if let Some(bytes) = Rule::Content.first_chunk(&self.bytes[window], seen == longest, &mut tested) {
+            if let Some(bytes) = Rule::Content.first_chunk(&self.bytes[window], seen == longest, tested) {
                 return Ok(Some(start + bytes as u64));
             }
             if self.read == end {
-                break;
+                return Ok(None);
             }
             let until = (self.read + STEP as u64).min(end);
             let place = self.place(self.read, until);
             self.span.file.read_exact(&mut self.bytes[place], self.read)?;
             self.read = until;
         }
-        Ok(None)
     }
 
     /// Reads what lies between a cut in the span before and this span.

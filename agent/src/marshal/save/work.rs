@@ -6,19 +6,20 @@ use super::{
         cut::{self, Rule},
         known::Known,
         probe::Probe,
-        segment::{self, Segment},
+        segment::Segment,
         source::Regular,
         zeros::{is_zeros, zeros_digest},
     },
     Compress, LEVEL,
     buffer::{BATCH, Buffer},
     compare::Comparison,
+    files::Files,
     no_compression,
     span::Span,
 };
 use crossbeam_channel::{Receiver, Sender};
 use kale_protocol::{chunk::Chunk, digest::Digest};
-use std::{collections::HashSet, mem, ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 /// A compressed frame must save so much to be worth decoding.
 pub(super) const AUTO_PERCENT: u64 = 90;
@@ -90,10 +91,8 @@ pub(super) enum Fill {
     Part(Part),
     /// A part of a large file which is still to be cut.
     Span(Span),
-    /// A file as long as a batch at most, which is still to be cut.
-    Whole(Regular, Compress),
-    /// Small files, each at its place.
-    Files(Vec<Left>),
+    /// Files, each at its place.
+    Files(Files),
 }
 
 /// Where a part of a large file begins, and whether its content is wanted, or only what it hashes to.
@@ -101,25 +100,6 @@ pub(super) struct Part {
     pub(super) file: Arc<Regular>,
     pub(super) offset: u64,
     pub(super) wanted: bool,
-}
-
-/// A small file that is left to a worker.
-pub(super) struct Left {
-    pub(super) file: Regular,
-    pub(super) place: Range<usize>,
-    /// How many of these there are tells how many files are open.
-    pub(super) _permit: Arc<()>,
-}
-
-impl Fill {
-    /// Reads what is to be read before anything is hashed.
-    fn begin(&mut self, buffer: &mut Buffer) -> Result<(), MarshalError> {
-        let Self::Files(files) = self else { return Ok(()) };
-        mem::take(files).into_iter().try_for_each(|Left { file, place, .. }| {
-            file.read_exact(&mut buffer.bytes[place], 0)?;
-            file.check_unchanged()
-        })
-    }
 }
 
 /// Reads a chunk of a file once more; it has to be what it was.
@@ -138,6 +118,8 @@ pub(super) struct Hashed {
     /// Where it was read from, for chunks that the buffer does not have.
     pub(super) part: Option<Part>,
     pub(super) chunks: Vec<HashedChunk>,
+    /// How many of them each file has, where these are the files of a group.
+    pub(super) files: Vec<usize>,
     pub(super) policy: Policy,
     /// A frame of some of the chunks, if it is worth it.
     pub(super) packed: Option<Packed>,
@@ -152,6 +134,8 @@ pub(super) struct HashedChunk {
     pub(super) zeros: bool,
     /// Whether the buffer has its content; that of known ones need not be there.
     pub(super) held: bool,
+    /// Whether it belongs to a run of its file, and to no frame that files share.
+    pub(super) run: bool,
 }
 
 impl HashedChunk {
@@ -159,7 +143,7 @@ impl HashedChunk {
     pub(super) fn of(content: &[u8], start: usize) -> Self {
         let (zeros, bytes) = (is_zeros(content), content.len() as u32);
         let digest = if zeros { zeros_digest(bytes) } else { Digest::of(content) };
-        Self { chunk: Chunk { bytes, digest }, start, zeros, held: true }
+        Self { chunk: Chunk { bytes, digest }, start, zeros, held: true, run: false }
     }
 
     /// Its content, which has to be held.
@@ -200,19 +184,10 @@ pub(super) fn work(tasks: &Receiver<Task>, known: &Known) -> Result<(), MarshalE
 }
 
 fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) -> Result<(), MarshalError> {
-    let Job { mut buffer, mut fill, mut lengths, mut policy, done } = job;
-    fill.begin(&mut buffer)?;
-    if let Fill::Whole(file, compress) = &fill {
-        (lengths, policy) = whole(file, *compress, &mut buffer)?;
-    }
-    let chunks = match &fill {
-        Fill::Part(part) => reader.part(part, &mut buffer, &lengths, known, policy)?,
-        Fill::Span(span) => match span.cut(&mut buffer)? {
-            Some(chunks) => chunks,
-            // Whoever gave up the span before has the error.
-            None => return Ok(()),
-        },
-        Fill::Full | Fill::Files(_) | Fill::Whole(..) => {
+    let Job { mut buffer, fill, lengths, policy, done } = job;
+    let (mut part, mut files) = (None, Vec::new());
+    let chunks = match fill {
+        Fill::Full => {
             let starts = lengths.iter().scan(0, |end, bytes| {
                 let start = *end;
                 *end += *bytes as usize;
@@ -220,8 +195,22 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
             });
             starts.map(|place| HashedChunk::of(&buffer.bytes[place.clone()], place.start)).collect()
         }
+        Fill::Part(of) => {
+            let chunks = reader.part(&of, &mut buffer, &lengths, known, policy)?;
+            part = Some(of);
+            chunks
+        }
+        Fill::Span(span) => match span.cut(&mut buffer)? {
+            Some(chunks) => chunks,
+            // Whoever gave up the span before has the error.
+            None => return Ok(()),
+        },
+        Fill::Files(group) => {
+            let (chunks, counts) = group.hash(&mut buffer)?;
+            files = counts;
+            chunks
+        }
     };
-    let part = if let Fill::Part(part) = fill { Some(part) } else { None };
     let packed = match policy {
         Policy::Raw => None,
         Policy::Zstd { .. } => {
@@ -230,30 +219,8 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
         }
     };
     // Nobody waits for it when the save has failed elsewhere.
-    drop(done.send(Hashed { buffer, part, chunks, policy, packed }));
+    drop(done.send(Hashed { buffer, part, chunks, files, policy, packed }));
     Ok(())
-}
-
-/// Reads and cuts a file that is no longer than a batch.
-fn whole(file: &Regular, compress: Compress, buffer: &mut Buffer) -> Result<(Vec<u32>, Policy), MarshalError> {
-    let content = &mut buffer.bytes[..file.bytes() as usize];
-    file.read_exact(content, 0)?;
-    file.check_unchanged()?;
-    let segments = segment::split(&*content, file.bytes()).segments;
-    let typed = segments.iter().any(|segment| segment.rule == Rule::Fixed);
-    let mut lengths = Vec::new();
-    for segment in &segments {
-        let mut rest = &content[segment.start as usize..segment.end as usize];
-        while !rest.is_empty() {
-            let window = &rest[..rest.len().min(cut::MAX)];
-            let length = segment.rule.first_chunk(window, true, &mut 0).unwrap_or(window.len());
-            lengths.push(length as u32);
-            rest = &rest[length..];
-        }
-    }
-    let all = Segment { start: 0, end: file.bytes(), rule: Rule::Content };
-    let policy = Policy::of(compress, &all, typed, || Ok(Probe::of(content)))?;
-    Ok((lengths, policy))
 }
 
 /// Reads parts of large files.
@@ -332,11 +299,12 @@ impl PartReader {
     }
 }
 
-/// The first of each chunk that is neither zeros nor known.
+/// The first of each chunk that may share a frame, and is neither zeros nor known.
 pub(super) fn new_members(chunks: &[HashedChunk], mut is_known: impl FnMut(&Digest) -> bool) -> Vec<usize> {
     let mut seen = HashSet::new();
-    let new = |chunk: &HashedChunk| !chunk.zeros && !is_known(&chunk.chunk.digest) && seen.insert(chunk.chunk.digest);
-    let mut new = new;
+    let mut new = |HashedChunk { chunk, zeros, run, .. }: &HashedChunk| {
+        !zeros && !run && !is_known(&chunk.digest) && seen.insert(chunk.digest)
+    };
     (0..chunks.len()).filter(|index| new(&chunks[*index])).collect()
 }
 

@@ -20,7 +20,7 @@ impl Assembler<'_> {
                 }
                 known => {
                     let zeros = known.is_none() && chunk.digest == zeros_digest(chunk.bytes);
-                    let hashed = HashedChunk { chunk: *chunk, start: 0, zeros, held: false };
+                    let hashed = HashedChunk { chunk: *chunk, start: 0, zeros, held: false, run: true };
                     self.raw_chunk(&hashed, same.policy, || {
                         content.resize(chunk.bytes as usize, 0);
                         read_again(&same.file, offset, chunk, &mut content)?;

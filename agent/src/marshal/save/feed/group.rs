@@ -1,76 +1,82 @@
-//! Small files and other short entries, many of them at a time.
+//! Files of up to a batch and other short entries, many of them at a time.
 
 use super::super::{
     super::source::Regular,
     buffer::{BATCH, Buffer},
+    files::{Files, Left, Member},
     item::{Entry, Item, Stop},
-    work::{Fill, Left, Policy},
+    work::{Fill, Policy},
 };
 use super::{Feeder, Meta};
 use std::{mem, ops::Range, sync::Arc};
 
-/// Most entries of one group of small files.
+/// Most entries of one group.
 const GROUP: usize = 1024;
 /// About the most bytes of paths and targets in one group.
 const GROUP_NAMES: usize = 256 << 10;
-/// Small files from this length on are read by the workers, as long as there are fewer than [`OPEN_FILES`] of them open.
+/// Files from this length on are read by the workers, as long as there are fewer than [`OPEN_FILES`] of them open.
 const LEFT: usize = 4 << 10;
 /// A process may have 1024 files open on most systems.
 const OPEN_FILES: usize = 256;
 
-/// Entries that are being collected, and where the content of the small files among them goes.
+/// Entries that are being collected, and where the content of the files among them goes.
 #[derive(Default)]
 pub(super) struct Group {
     entries: Vec<Entry>,
     names: usize,
     buffer: Option<Buffer>,
-    lengths: Vec<u32>,
     filled: usize,
-    left: Vec<Left>,
+    members: Vec<Member>,
 }
 
 impl Feeder<'_> {
-    /// Adds a small file to the group; what is very small is read at once.
-    pub(super) fn small(&mut self, meta: Meta, file: Regular, sparse: bool) -> Result<(), Stop> {
-        let place = self.place(file.bytes() as usize)?;
-        let empty = place.is_empty();
-        if place.len() >= LEFT && Arc::strong_count(&self.open_files) <= OPEN_FILES {
-            self.group.left.push(Left { file, place, _permit: Arc::clone(&self.open_files) });
+    /// Adds a file to the group; what is very small is read at once.
+    pub(super) fn member(&mut self, meta: Meta, file: Regular, sparse: bool) -> Result<(), Stop> {
+        let Some(place) = self.place(file.bytes() as usize)? else {
+            file.check_unchanged()?;
+            return self.file(meta, sparse, true);
+        };
+        let is_left = place.len() >= LEFT && Arc::strong_count(&self.open_files) <= OPEN_FILES;
+        let left = if is_left {
+            Some(Left { file, _permit: Arc::clone(&self.open_files) })
         } else {
             if let Some(buffer) = &mut self.group.buffer {
-                file.read_exact(&mut buffer.bytes[place], 0)?;
+                file.read_exact(&mut buffer.bytes[place.clone()], 0)?;
             }
             file.check_unchanged()?;
-        }
-        self.member(meta, sparse, empty)
+            None
+        };
+        self.group.members.push(Member { place, left });
+        self.file(meta, sparse, false)
     }
 
     /// Adds content that is at hand to the group.
     pub(super) fn short(&mut self, meta: Meta, content: &[u8], sparse: bool) -> Result<(), Stop> {
         let place = self.place(content.len())?;
-        if let Some(buffer) = &mut self.group.buffer {
-            buffer.bytes[place].copy_from_slice(content);
+        if let (Some(buffer), Some(place)) = (&mut self.group.buffer, place) {
+            buffer.bytes[place.clone()].copy_from_slice(content);
+            self.group.members.push(Member { place, left: None });
         }
-        self.member(meta, sparse, content.is_empty())
+        self.file(meta, sparse, content.is_empty())
     }
 
-    /// Where the next member of the group goes in its buffer; empty content takes no buffer.
-    fn place(&mut self, bytes: usize) -> Result<Range<usize>, Stop> {
+    /// Where the content of the next file goes in the group's buffer; empty content takes none.
+    fn place(&mut self, bytes: usize) -> Result<Option<Range<usize>>, Stop> {
         if self.group.filled + bytes > BATCH {
             self.send_group(false)?;
         }
-        if bytes > 0 {
-            if self.group.buffer.is_none() {
-                self.group.buffer = Some(self.buffer()?);
-            }
-            self.group.lengths.push(bytes as u32);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        if self.group.buffer.is_none() {
+            self.group.buffer = Some(self.buffer()?);
         }
         let start = self.group.filled;
         self.group.filled += bytes;
-        Ok(start..self.group.filled)
+        Ok(Some(start..self.group.filled))
     }
 
-    fn member(&mut self, meta: Meta, sparse: bool, empty: bool) -> Result<(), Stop> {
+    fn file(&mut self, meta: Meta, sparse: bool, empty: bool) -> Result<(), Stop> {
         let names = meta.path.as_bytes().len();
         let Meta { path, mode, modified_ns } = meta;
         self.entry(Entry::File { path, mode, modified_ns, sparse, empty }, names)
@@ -84,12 +90,13 @@ impl Feeder<'_> {
     }
 
     pub(super) fn send_group(&mut self, only: bool) -> Result<(), Stop> {
-        let Group { entries, buffer, lengths, left, .. } = mem::take(&mut self.group);
+        let Group { entries, buffer, members, .. } = mem::take(&mut self.group);
         if entries.is_empty() {
             return Ok(());
         }
         let policy = Policy::blind(self.compress);
-        let batch = buffer.map(|buffer| self.job(buffer, Fill::Files(left), lengths, policy)).transpose()?;
+        let files = Fill::Files(Files { members, compress: self.compress });
+        let batch = buffer.map(|buffer| self.job(buffer, files, Vec::new(), policy)).transpose()?;
         self.send(Item::Group { entries, batch, only })
     }
 }

@@ -1,13 +1,13 @@
 use super::*;
 use kale_protocol::digest::Digest;
 use proptest::prelude::*;
-use std::{fs::File, io::Write, os::fd::AsFd, path::PathBuf, thread};
+use std::{io::Write, os::fd::AsFd, path::PathBuf, thread};
 
 fn regular(content: &[u8]) -> Arc<Regular> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(content).unwrap();
     let stat = nix::sys::stat::fstat(file.as_fd()).unwrap();
-    Arc::new(Regular::new(File::from(file), PathBuf::from("x"), stat))
+    Arc::new(Regular::new(file, PathBuf::from("x"), stat))
 }
 
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
