@@ -19,6 +19,12 @@ pub enum Codec {
     Raw,
     /// One zstd frame (RFC 8878).
     Zstd,
+    /// One zstd frame of the content with the bytes of its elements apart: the first byte of each element, then the
+    /// second of each, and so on; at the end, as they are, bytes that make no whole element.
+    ZstdShuffled {
+        /// Bytes of an element: 2, 4 or 8.
+        width: u8,
+    },
 }
 
 /// A frame: the unit of compression, inside a pack.
@@ -138,6 +144,9 @@ impl Frame {
         }
         if self.codec == Codec::Raw && self.stored_bytes != self.raw_bytes {
             return Err("a raw frame has two lengths");
+        }
+        if matches!(self.codec, Codec::ZstdShuffled { width } if !matches!(width, 2 | 4 | 8)) {
+            return Err("a frame is shuffled by a width other than 2, 4 and 8");
         }
         match self.offset.checked_add(u64::from(self.stored_bytes)) {
             Some(end) if end <= i64::MAX as u64 => Ok(()),

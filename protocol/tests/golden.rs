@@ -7,11 +7,12 @@
 mod samples;
 
 use kale_protocol::{
+    chunk::{Codec, Extent},
     digest::{ContentDigest, Digest},
     envelope,
     ipc::{self, Content, Load, Message, Reply, Request, Save},
     layout,
-    manifest::{ArtifactDigest, Shape, decode_page, encode_page},
+    manifest::{ArtifactDigest, PageError, Shape, What, decode_page, encode_page},
     object::Object,
     pack::PackTail,
 };
@@ -63,8 +64,22 @@ fn pages_and_tails() {
     let golden = stored("page.bin", &page);
     assert_eq!(golden, page);
     assert_eq!(decode_page(&golden, 2).unwrap(), samples::nodes());
+    let shuffled = encode_page(&samples::shuffled());
+    assert_eq!(stored("page-shuffled.bin", &shuffled), shuffled);
+    assert_eq!(decode_page(&shuffled, 1).unwrap(), samples::shuffled());
     let tail = PackTail { index_offset: 80_200, index_bytes: 321, adopted: false };
     assert_eq!(stored("pack-tail.bin", &tail.to_bytes()), tail.to_bytes());
+}
+
+#[test]
+fn a_width_that_no_element_has_is_refused() {
+    for width in [0, 1, 3, 16] {
+        let mut nodes = samples::shuffled();
+        let What::File { extents, .. } = &mut nodes[0].what else { panic!("the sample is a file") };
+        let Extent::Framed { frame, .. } = &mut extents[0] else { panic!("the sample lies in frames") };
+        frame.codec = Codec::ZstdShuffled { width };
+        assert!(matches!(decode_page(&encode_page(&nodes), 1), Err(PageError::Rule(_))), "{width}");
+    }
 }
 
 #[test]

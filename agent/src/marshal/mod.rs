@@ -25,6 +25,7 @@ mod recall;
 mod restore;
 mod save;
 mod segment;
+mod shuffle;
 mod side_by_side;
 mod source;
 mod thrift;

@@ -3,6 +3,7 @@
 use super::{
     MarshalError,
     pieces::{Part, Piece, Place, Stored},
+    shuffle,
 };
 use crate::store::{StoreError, Transport};
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(crate) struct ChunkReader<'t> {
     decompressor: Decompressor<'static>,
     stored: Room,
     decoded: Room,
+    /// A frame whose elements are still to be put together.
+    apart: Room,
     cached: Option<(PackId, Frame)>,
     /// Stretches of packs that are worth one read each, by pack and offset; each is read once.
     planned: Vec<Stretch>,
@@ -66,6 +69,7 @@ impl<'t> ChunkReader<'t> {
             decompressor,
             stored: Room::default(),
             decoded: Room::default(),
+            apart: Room::default(),
             cached: None,
             planned: Vec::new(),
             joined: Room::default(),
@@ -240,11 +244,16 @@ impl<'t> ChunkReader<'t> {
         let decoded = self.decoded.room(raw_bytes);
         match frame.codec {
             Codec::Raw => self.transport.read_at(&key, frame.offset, decoded).map_err(Unreadable::Store)?,
-            Codec::Zstd => {
+            Codec::Zstd | Codec::ZstdShuffled { .. } => {
                 let stored = self.stored.room(frame.stored_bytes as usize);
                 self.transport.read_at(&key, frame.offset, stored).map_err(Unreadable::Store)?;
-                if self.decompressor.decompress_to_buffer(stored, decoded).ok() != Some(raw_bytes) {
+                let shuffled = if let Codec::ZstdShuffled { width } = frame.codec { Some(width) } else { None };
+                let out = if shuffled.is_some() { self.apart.room(raw_bytes) } else { &mut *decoded };
+                if self.decompressor.decompress_to_buffer(stored, out).ok() != Some(raw_bytes) {
                     return Err(Unreadable::Decode);
+                }
+                if let Some(width) = shuffled {
+                    shuffle::together(&self.apart.0[..raw_bytes], width, decoded);
                 }
             }
         }

@@ -61,7 +61,7 @@ pub(crate) fn pack_head() -> PackHead {
 fn frame(codec: Codec) -> Frame {
     match codec {
         Codec::Raw => Frame { offset: 4096, stored_bytes: 70_000, raw_bytes: 70_000, codec },
-        Codec::Zstd => Frame { offset: 80_000, stored_bytes: 200, raw_bytes: 300, codec },
+        Codec::Zstd | Codec::ZstdShuffled { .. } => Frame { offset: 80_000, stored_bytes: 200, raw_bytes: 300, codec },
     }
 }
 
@@ -98,6 +98,17 @@ pub(crate) fn nodes() -> Vec<Node> {
         node("c", 0o644, What::HardLink { to: path("a") }),
         node("d/é", 0o600, What::Fifo),
     ]
+}
+
+/// One file, in frames of every width.
+pub(crate) fn shuffled() -> Vec<Node> {
+    let framed = |width| {
+        let frame = frame(Codec::ZstdShuffled { width });
+        Extent::Framed { pack: 0, frame, start: 0, chunks: vec![chunk(300)] }
+    };
+    let extents = vec![framed(2), framed(4), framed(8)];
+    let what = What::File { bytes: 900, digest: Digest([5; 32]), sparse: false, extents };
+    vec![Node { path: path(""), mode: 0o644, modified_ns: -1, what }]
 }
 
 pub(crate) fn manifest(shape: Shape) -> Manifest {

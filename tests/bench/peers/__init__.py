@@ -5,6 +5,7 @@ from .bucket import KaleAgentBucket, Rclone, S5cmd
 from .kale_agent import (
     KaleAgent,
     KaleAgentClones,
+    KaleAgentCompressed,
     KaleAgentRaw,
     KaleAgentRawUnsynced,
     KaleAgentStep,
@@ -18,7 +19,8 @@ from .tar import TarZstd
 PEERS = (
     *(Cp, CpB3sum),
     *(Least, LeastCompressed, LeastUnsynced),
-    *(KaleAgent, KaleAgentRaw, KaleAgentUnsynced, KaleAgentRawUnsynced, KaleAgentStep, KaleAgentClones),
+    *(KaleAgent, KaleAgentRaw, KaleAgentCompressed, KaleAgentUnsynced, KaleAgentRawUnsynced),
+    *(KaleAgentStep, KaleAgentClones),
     *(TarZstd, Restic, Borg, Metaflow),
     *(KaleAgentBucket, S5cmd, Rclone),
 )

@@ -50,6 +50,13 @@ class KaleAgentRaw(KaleAgent):
     options = ("--compress", "never")
 
 
+class KaleAgentCompressed(KaleAgent):
+    """All is compressed, arrays with their bytes apart: for a slow medium."""
+
+    name = "kale-agent compressed"
+    options = ("--compress", "zstd")
+
+
 class KaleAgentUnsynced(KaleAgent):
     """Nothing is made to outlive a crash of the machine: what `cp` does, too."""
 

@@ -8,7 +8,7 @@ use super::{
         MarshalError,
         cut::{self, Rule},
         known::Known,
-        probe::{self, Probe},
+        probe::{self, Elements, Probe},
         segment::{self, Format, Segment},
         source::{Entries, Regular, now_ns},
         walk::{Found, Visited},
@@ -32,8 +32,11 @@ use std::{io::Read, mem, ops::Range, sync::Arc};
 
 /// Content up to this length is one chunk, and shares a frame with its neighbours.
 const SMALL: u64 = cut::MIN as u64;
-/// Samples that decide whether a segment is compressed.
+/// Elements have at most so many bytes.
+const WIDEST: u8 = 8;
+/// Samples that decide whether a segment is compressed, and how wide its elements are.
 const SAMPLES: u64 = 64;
+const ELEMENT_SAMPLES: u64 = 16;
 const STREAM_MODE: u16 = 0o644;
 
 /// What is to be fed.
@@ -313,19 +316,19 @@ impl<'t> Feeder<'t> {
 
     /// How a segment of a file is stored: decided once, so that what is raw is one run.
     fn policy(&self, file: &Regular, segment: &Segment, typed: bool) -> Result<Policy, MarshalError> {
-        Policy::of(self.compress, segment, typed, || Ok(self.samples(file, segment)?.compressible()))
-    }
-
-    fn samples(&self, file: &Regular, segment: &Segment) -> Result<Probe, MarshalError> {
-        let mut probe = Probe::default();
-        let step = (segment.bytes() / SAMPLES).max(probe::EVERY as u64);
-        let mut sample = [0; probe::SAMPLE];
-        for at in (segment.start..segment.end).step_by(step as usize) {
-            let sample = &mut sample[..(segment.end - at).min(probe::SAMPLE as u64) as usize];
-            file.read_exact(sample, at)?;
-            probe.push(sample);
+        let probe = || {
+            let mut probe = Probe::default();
+            samples(file, segment, SAMPLES, |sample| probe.push(sample))?;
+            Ok(probe.compressible())
+        };
+        match Policy::of(self.compress, segment, typed, probe)? {
+            Policy::Zstd { level, percent, probe, .. } if segment.rule == Rule::Fixed => {
+                let mut elements = Elements::default();
+                samples(file, segment, ELEMENT_SAMPLES, |sample| elements.push(sample))?;
+                Ok(Policy::Zstd { level, percent, probe, width: elements.width() })
+            }
+            policy => Ok(policy),
         }
-        Ok(probe)
     }
 
     fn job(&self, buffer: Buffer, fill: Fill, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
@@ -342,6 +345,19 @@ impl<'t> Feeder<'t> {
         self.sent = true;
         self.items.send(item).map_err(|_| Stop::Gone)
     }
+}
+
+/// Reads about so many samples at most from all of a segment, each from the first byte of an element on, however wide
+/// these are.
+fn samples(file: &Regular, segment: &Segment, most: u64, mut each: impl FnMut(&[u8])) -> Result<(), MarshalError> {
+    let step = (segment.bytes() / most).max(probe::EVERY as u64).next_multiple_of(u64::from(WIDEST));
+    let mut sample = [0; probe::SAMPLE];
+    for at in (segment.start..segment.end).step_by(step as usize) {
+        let sample = &mut sample[..(segment.end - at).min(probe::SAMPLE as u64) as usize];
+        file.read_exact(sample, at)?;
+        each(sample);
+    }
+    Ok(())
 }
 
 /// What a node says of a file, beside its content.

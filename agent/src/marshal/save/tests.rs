@@ -3,6 +3,7 @@
 mod adopted;
 mod failures;
 mod guided;
+mod shuffled;
 mod trees;
 
 use super::{Compress, SaveOptions, Saved, save};
@@ -112,9 +113,11 @@ impl<'a> Artifact<'a> {
 fn frame(memory: &Memory, pack: PackId, frame: &Frame) -> Vec<u8> {
     let mut stored = vec![0; frame.stored_bytes as usize];
     memory.read_at(&layout::pack(&pack), frame.offset, &mut stored).unwrap();
+    let decoded = || zstd::bulk::decompress(&stored, frame.raw_bytes as usize).unwrap();
     match frame.codec {
         Codec::Raw => stored,
-        Codec::Zstd => zstd::bulk::decompress(&stored, frame.raw_bytes as usize).unwrap(),
+        Codec::Zstd => decoded(),
+        Codec::ZstdShuffled { width } => shuffled::by_the_page(&decoded(), usize::from(width)),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
         known::Known,
         probe::Probe,
         segment::Segment,
+        shuffle,
         source::Regular,
         zeros::{is_zeros, zeros_digest},
     },
@@ -18,7 +19,10 @@ use super::{
     span::Span,
 };
 use crossbeam_channel::{Receiver, Sender};
-use kale_protocol::{chunk::Chunk, digest::Digest};
+use kale_protocol::{
+    chunk::{Chunk, Codec},
+    digest::Digest,
+};
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 /// A compressed frame must save so much to be worth decoding.
@@ -32,17 +36,17 @@ const SHORT_PART: u64 = 1 << 20;
 pub(super) enum Policy {
     /// As it is.
     Raw,
-    /// Compressed, where that makes it less than so many per cent.
-    Zstd { level: i32, percent: u64, probe: bool },
+    /// Compressed, where that makes it less than so many per cent; bytes of elements of this width apart.
+    Zstd { level: i32, percent: u64, probe: bool, width: u8 },
 }
 
 impl Policy {
     /// For content of which nothing is known beforehand.
     pub(super) fn blind(compress: Compress) -> Self {
         match compress {
-            Compress::Auto => Self::Zstd { level: LEVEL, percent: AUTO_PERCENT, probe: true },
+            Compress::Auto => Self::Zstd { level: LEVEL, percent: AUTO_PERCENT, probe: true, width: 1 },
             Compress::Never => Self::Raw,
-            Compress::Zstd(level) => Self::Zstd { level, percent: 100, probe: false },
+            Compress::Zstd(level) => Self::Zstd { level, percent: 100, probe: false, width: 1 },
         }
     }
 
@@ -61,7 +65,7 @@ impl Policy {
         };
         Ok(match Self::blind(compress) {
             _ if raw => Self::Raw,
-            Self::Zstd { level, percent, .. } => Self::Zstd { level, percent, probe: false },
+            Self::Zstd { level, percent, .. } => Self::Zstd { level, percent, probe: false, width: 1 },
             Self::Raw => Self::Raw,
         })
     }
@@ -156,6 +160,8 @@ impl HashedChunk {
 pub(super) struct Packed {
     /// Which chunks of the batch are in it.
     pub(super) members: Vec<usize>,
+    /// How it is to be decoded.
+    pub(super) codec: Codec,
 }
 
 impl Hashed {
@@ -313,6 +319,7 @@ pub(super) fn new_members(chunks: &[HashedChunk], mut is_known: impl FnMut(&Dige
 pub(super) struct Packer {
     context: Option<(i32, zstd::bulk::Compressor<'static>)>,
     gathered: Vec<u8>,
+    shuffled: Vec<u8>,
 }
 
 impl Packer {
@@ -324,15 +331,22 @@ impl Packer {
         members: Vec<usize>,
         policy: Policy,
     ) -> Result<Option<Packed>, MarshalError> {
-        let Policy::Zstd { level, percent, probe } = policy else { return Ok(None) };
+        let Policy::Zstd { level, percent, probe, width } = policy else { return Ok(None) };
         if members.is_empty() {
             return Ok(None);
         }
-        let Self { context, gathered } = self;
+        let Self { context, gathered, shuffled } = self;
         let content = gather(gathered, &buffer.bytes, chunks, &members);
         if probe && !Probe::of(content) {
             return Ok(None);
         }
+        let (content, codec) = match width {
+            1 => (content, Codec::Zstd),
+            width => {
+                shuffle::apart(content, width, shuffled);
+                (&shuffled[..], Codec::ZstdShuffled { width })
+            }
+        };
         let context = match context {
             Some((at, context)) if *at == level => context,
             other => &mut other.insert((level, zstd::bulk::Compressor::new(level).map_err(no_compression)?)).1,
@@ -342,7 +356,7 @@ impl Packer {
         buffer.packed.reserve(zstd::zstd_safe::compress_bound(content.len().max(BATCH)));
         let stored = context.compress_to_buffer(content, &mut buffer.packed).map_err(no_compression)?;
         let worth = (stored as u64) < content.len() as u64 * percent / 100;
-        Ok(worth.then_some(Packed { members }))
+        Ok(worth.then_some(Packed { members, codec }))
     }
 
     /// The members' content, one behind the other.

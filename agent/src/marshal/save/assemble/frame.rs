@@ -54,7 +54,7 @@ impl Assembler<'_> {
     ) -> Result<(), MarshalError> {
         let listed: Vec<Chunk> = members.iter().map(|index| chunks[*index].chunk).collect();
         let (pack, frame) = match packed {
-            Some(_) => self.packs.frame(Codec::Zstd, &buffer.packed, listed.clone())?,
+            Some(packed) => self.packs.frame(packed.codec, &buffer.packed, listed.clone())?,
             None => self.packs.frame(Codec::Raw, self.packer.gather(buffer, chunks, members), listed.clone())?,
         };
         let mut start = 0;
@@ -67,7 +67,7 @@ impl Assembler<'_> {
         for (index, (_, start)) in members.iter().zip(&starts) {
             places[*index] = Some(Place::Pack(match frame.codec {
                 Codec::Raw => ChunkPlace::Raw { pack, offset: frame.offset + u64::from(*start) },
-                Codec::Zstd => ChunkPlace::Framed { pack, frame, start: *start },
+                Codec::Zstd | Codec::ZstdShuffled { .. } => ChunkPlace::Framed { pack, frame, start: *start },
             }));
         }
         self.own.add_framed(pack, frame, starts);
