@@ -87,11 +87,22 @@ impl<'a> PackWriter<'a> {
         stored: &[u8],
         chunks: Vec<Chunk>,
     ) -> Result<(PackId, Frame), MarshalError> {
+        self.frame_of(codec, &[stored], chunks)
+    }
+
+    /// The same, of what is stored in parts.
+    pub(crate) fn frame_of(
+        &mut self,
+        codec: Codec,
+        parts: &[&[u8]],
+        chunks: Vec<Chunk>,
+    ) -> Result<(PackId, Frame), MarshalError> {
         let raw_bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
-        let open = self.room_for(chunks.len(), stored.len() as u64, false)?;
-        let frame = Frame { offset: open.end, stored_bytes: stored.len() as u32, raw_bytes, codec };
-        open.object.write(stored)?;
-        open.end += stored.len() as u64;
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let open = self.room_for(chunks.len(), bytes as u64, false)?;
+        let frame = Frame { offset: open.end, stored_bytes: bytes as u32, raw_bytes, codec };
+        parts.iter().try_for_each(|part| open.object.write(part))?;
+        open.end += bytes as u64;
         open.chunks += chunks.len();
         open.frames.push(IndexedFrame { frame, chunks });
         Ok((open.id, frame))

@@ -54,7 +54,7 @@ class KaleAgentCompressed(KaleAgent):
     """All is compressed, arrays with their bytes apart: for a slow medium."""
 
     name = "kale-agent compressed"
-    options = ("--compress", "zstd")
+    options = ("--compress", "zstd:1")
 
 
 class KaleAgentUnsynced(KaleAgent):

@@ -1,7 +1,8 @@
 //! Saves content as an artifact: read, cut, hash, compress, pack, in one pass on all cores.
 //!
-//! One thread walks and cuts ([`feed`]), some read, hash and compress ([`work`]), the caller's puts the results in order,
-//! deduplicates and writes ([`assemble`]). Between them lie bounded channels, and content travels in a fixed set of
+//! One thread walks, and cuts what will be compressed ([`feed`]); some read, cut the rest ([`files`], [`span`]), hash and
+//! compress ([`work`]); the caller's puts the results in order, deduplicates and writes ([`assemble`]). Between them lie
+//! bounded channels, and content travels in a fixed set of
 //! buffers of 2 to 4 MiB: two for each worker and two more. So memory does not depend on the size or number of files:
 //! about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
 //! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on

@@ -358,14 +358,9 @@ impl Packer {
         let worth = (stored as u64) < content.len() as u64 * percent / 100;
         Ok(worth.then_some(Packed { members, codec }))
     }
-
-    /// The members' content, one behind the other.
-    pub(super) fn gather<'b>(&'b mut self, buffer: &'b Buffer, chunks: &[HashedChunk], members: &[usize]) -> &'b [u8] {
-        gather(&mut self.gathered, &buffer.bytes, chunks, members)
-    }
 }
 
-/// Copies only where some are missing in between.
+/// The members' content, one behind the other: copied only where some are missing in between.
 fn gather<'b>(gathered: &'b mut Vec<u8>, bytes: &'b [u8], chunks: &[HashedChunk], members: &[usize]) -> &'b [u8] {
     let end = |chunk: &HashedChunk| chunk.start + chunk.chunk.bytes as usize;
     let (Some(first), Some(last)) = (members.first(), members.last()) else { return &[] };

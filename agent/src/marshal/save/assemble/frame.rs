@@ -55,7 +55,7 @@ impl Assembler<'_> {
         let listed: Vec<Chunk> = members.iter().map(|index| chunks[*index].chunk).collect();
         let (pack, frame) = match packed {
             Some(packed) => self.packs.frame(packed.codec, &buffer.packed, listed.clone())?,
-            None => self.packs.frame(Codec::Raw, self.packer.gather(buffer, chunks, members), listed.clone())?,
+            None => self.packs.frame_of(Codec::Raw, &stretches(buffer, chunks, members), listed.clone())?,
         };
         let mut start = 0;
         let starts = listed.iter().map(|chunk| {
@@ -73,4 +73,14 @@ impl Assembler<'_> {
         self.own.add_framed(pack, frame, starts);
         Ok(())
     }
+}
+
+/// The content of members, as few parts as lie one behind the other.
+fn stretches<'b>(buffer: &'b Buffer, chunks: &[HashedChunk], members: &[usize]) -> Vec<&'b [u8]> {
+    let neighbours = members.chunk_by(|one, next| one + 1 == *next);
+    let stretch = |members: &[usize]| {
+        let [first, .., last] = *members else { return chunks[members[0]].content(buffer) };
+        &buffer.bytes[chunks[first].start..chunks[last].start + chunks[last].chunk.bytes as usize]
+    };
+    neighbours.map(stretch).collect()
 }
