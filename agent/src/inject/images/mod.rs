@@ -130,7 +130,7 @@ impl Images {
         if let Some(variables) = &self.registries {
             match registry::look_up(wanted, &self.platform, variables) {
                 Ok(registry::Found { known, resolved }) => {
-                    self.resolved.borrow_mut().push(format!("{image} is in its registry {resolved}"));
+                    self.resolved.borrow_mut().push(format!("{image} is {resolved}, as its registry says"));
                     return Ok(Ok(known));
                 }
                 Err((why, own)) => {
