@@ -22,6 +22,7 @@ mod script;
 mod settings;
 mod tasks;
 mod tekton;
+mod tmpfs;
 mod wrap;
 mod yaml;
 
