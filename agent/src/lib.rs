@@ -3,10 +3,12 @@
 //!
 //! Layers, and the only direction in which one may use another: `cli` → `step` → `fanin` → `marshal` → `store` →
 //! `kale_protocol`. `report` is told by all, `limits` is asked by all, `window` looks at files for all, and these use
-//! none; `inject` is used by `cli` alone and uses `kale_protocol` alone; `tests/tests/layers.rs` keeps it so.
+//! none; `http` is used by `store` and `inject`; `inject` is used by `cli` alone and uses `http` and `kale_protocol` alone;
+//! `tests/tests/layers.rs` keeps it so.
 
 pub mod cli;
 pub mod fanin;
+mod http;
 pub mod inject;
 pub mod limits;
 pub mod marshal;

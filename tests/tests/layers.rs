@@ -7,8 +7,9 @@ use std::{
 
 /// From the top down: a layer may use those behind it.
 const LAYERS: [&str; 5] = ["cli", "step", "fanin", "marshal", "store"];
-/// `report`, `limits` and `window` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone.
-const BESIDE: [&str; 5] = ["report", "limits", "window", "python", "inject"];
+/// `report`, `limits` and `window` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone;
+/// `http` by `store`, for buckets, and by `inject`, for registries.
+const BESIDE: [&str; 6] = ["report", "limits", "window", "python", "inject", "http"];
 const LONGEST: usize = 400;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
@@ -92,6 +93,7 @@ fn the_arrow_points_one_way() {
                 (None, Some(_)) => false,
                 (_, None) if name == "python" => layer == "step" || layer == "python",
                 (_, None) if name == "inject" => layer == "cli" || layer == "inject",
+                (_, None) if name == "http" => ["store", "inject", "http"].contains(&layer),
                 (_, None) if layer == "inject" => false,
                 (_, None) => BESIDE.contains(&name.as_str()) || layer == name,
             };

@@ -4,6 +4,7 @@ mod run;
 
 pub(super) use run::{DataArgs, DedupArg, LogArg, OnChangedArg, OnCommittedArg, OnFailureArg, RunArgs, SyncArg};
 
+use crate::inject::Platform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kale_protocol::{address::Address, id::AttemptId, id::StoreId, name::Name};
 use std::path::PathBuf;
@@ -256,4 +257,10 @@ pub(super) struct InjectArgs {
     /// Do not ask the container engine of this machine about images.
     #[arg(long)]
     pub(super) no_engine: bool,
+    /// Ask an image's registry, over the network, where nothing else knows what the image runs.
+    #[arg(long)]
+    pub(super) registry: bool,
+    /// The platform whose image is meant where there are several [default: linux on this machine's processor].
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) platform: Option<Platform>,
 }

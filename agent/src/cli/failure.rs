@@ -112,10 +112,10 @@ impl From<MarshalError> for Failure {
 impl From<InjectError> for Failure {
     fn from(error: InjectError) -> Self {
         let code = error.code();
-        let remedy = match code {
+        let remedy = error.remedy().map(str::to_owned).or_else(|| match code {
             Code::Io => Some("check the path, permissions and free space: nothing was written".to_owned()),
-            _ => error.remedy().map(str::to_owned).or_else(|| remedy(code)),
-        };
+            _ => remedy(code),
+        });
         Self { remedy, ..Self::of(code, &error) }
     }
 }

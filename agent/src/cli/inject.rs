@@ -10,6 +10,8 @@ use kale_protocol::exit::Code;
 use serde_json::json;
 use similar::TextDiff;
 use std::{
+    env,
+    ffi::OsString,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -32,8 +34,7 @@ pub(super) fn run(mut args: InjectArgs, look: Look) -> Result<u8, Failure> {
         }
         Done { text: removal.text, steps: Vec::new(), notes }
     } else {
-        let images = Images::new(args.image_index.as_deref(), archives(&args.image_archives), !args.no_engine)?;
-        let injection = inject::inject(&before, &settings(&args)?, &images)?;
+        let injection = inject::inject(&before, &settings(&args)?, &images(&args)?)?;
         Done { text: injection.text, steps: injection.steps, notes: injection.notes }
     };
     let diff = args.dry_run.then(|| unified(&args.file, &before, &done.text));
@@ -177,6 +178,18 @@ fn step_map(path: &Path) -> Result<StepMap, Failure> {
             "it is a map `steps:` from steps to in, out, env and so on: docs/engines/README.md",
         )
     })
+}
+
+/// Where images are looked up.
+fn images(args: &InjectArgs) -> Result<Images, Failure> {
+    let images = Images::new(args.image_index.as_deref(), archives(&args.image_archives), !args.no_engine)?;
+    let images = images.for_platform(args.platform.clone().unwrap_or_default());
+    if !args.registry {
+        return Ok(images);
+    }
+    // The environment, as far as it is text.
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Ok(images.with_registries(env::vars_os().filter_map(text).collect()))
 }
 
 /// `IMAGE=FILE`, or a file alone. A path with `=` in it is given with `./` in front.

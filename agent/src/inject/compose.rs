@@ -5,6 +5,7 @@ use super::{
     images::Images,
     plan::{Plan, Step, View},
     settings::{BIN_DIR, IMAGE_BIN, NAME, STORE_VOLUME, StepSettings, Volume},
+    tmpfs,
     wrap::{Found, is_ours, whole_grace},
     yaml::{edit::Place, mark::Mark, value::Value},
 };
@@ -63,6 +64,7 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View) -> Resu
         let Some(settings) = found.settings(plan)? else { continue };
         if entrypoint(plan, images, &found, &settings)? {
             equip(plan, service, &settings, grace.unwrap_or(GRACE))?;
+            tmpfs::make_room(plan, service, &name, &settings)?;
             any = true;
         }
     }

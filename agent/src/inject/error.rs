@@ -52,6 +52,8 @@ pub enum InjectError {
         image: String,
         /// Where was looked.
         why: String,
+        /// The exit code: a registry that does not answer is another matter than an image that nobody has.
+        code: Code,
     },
     /// Something of the user's has a name or place that we need.
     #[error("line {line}: {what}, which is not ours: {remedy}")]
@@ -103,6 +105,7 @@ impl InjectError {
     pub const fn code(&self) -> Code {
         match self {
             Self::File { .. } => Code::Io,
+            Self::NoCommand { code, .. } => *code,
             Self::NotAsMeant { .. } => Code::Internal,
             _ => Code::Usage,
         }
@@ -115,7 +118,8 @@ impl InjectError {
                 "known are Argo workflows, KFP v2 pipelines, Tekton tasks and pipelines, Kubernetes workloads and compose files",
             ),
             Self::NoCommand { .. } => Some(
-                "write the command into the manifest, or say what the image runs: --image-index FILE, or --image-archive FILE",
+                "write the command into the manifest, or say what the image runs: --image-index FILE, --image-archive FILE, or \
+                 --registry, which asks the image's registry",
             ),
             _ => None,
         }

@@ -22,11 +22,12 @@ mod script;
 mod settings;
 mod tasks;
 mod tekton;
+mod tmpfs;
 mod wrap;
 mod yaml;
 
 pub use error::InjectError;
-pub use images::{Images, Known};
+pub use images::{Images, Known, NoPlatform, Platform};
 pub use plan::Step;
 pub use remove::{Removal, remove};
 pub use settings::{STORE_DIR, Secret, Settings, StepMap, StepSettings, Volume};
@@ -69,6 +70,7 @@ pub fn inject(text: &str, settings: &Settings, images: &Images) -> Result<Inject
             let changed = edits.apply();
             as_meant(&edits, &changed, &plain)?;
             notes.splice(0..0, removal.notes);
+            notes.extend(images.resolved());
             return Ok(Injection { text: changed, steps, notes });
         }
         let mut edits = Edits::new(&tree);

@@ -174,12 +174,13 @@ impl Found<'_> {
             image = plan.text_of(fallback, "image")?;
         }
         let image = image.unwrap_or_default();
-        images.look_up(image)?.map_err(|why| InjectError::NoCommand {
+        images.look_up(image)?.map_err(|vain| InjectError::NoCommand {
             line: plan.line(self.container),
             step: self.place(),
             missing,
             image: if image.is_empty() { "(none)".to_owned() } else { image.to_owned() },
-            why,
+            why: vain.why,
+            code: vain.code,
         })
     }
 }

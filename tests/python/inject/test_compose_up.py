@@ -27,7 +27,7 @@ services:
     image: {image}
     entrypoint: [sh, -c, 'wc -l < "$$KALE_IN_TABLE" > "$$KALE_OUT_MODEL"']
     network_mode: none
-    tmpfs: [/tmp]   # the image has none
+    read_only: true
     labels:
       kale.dev/in: prepare:table
       kale.dev/out: model

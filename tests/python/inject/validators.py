@@ -144,7 +144,8 @@ def compose(documents):
     services = document["services"]
     known = {
         "build", "command", "depends_on", "deploy", "entrypoint", "environment", "env_file", "healthcheck", "image",
-        "labels", "network_mode", "networks", "ports", "restart", "stop_grace_period", "user", "volumes", "working_dir",
+        "labels", "network_mode", "networks", "ports", "read_only", "restart", "stop_grace_period", "tmpfs", "user",
+        "volumes", "working_dir",
     }  # fmt: skip
     for name, service in services.items():
         assert set(service) <= known, f"{name}: {set(service) - known}"
@@ -157,9 +158,16 @@ def compose(documents):
         if isinstance(order, dict):
             conditions = {"service_started", "service_healthy", "service_completed_successfully"}
             assert all(value["condition"] in conditions for value in order.values()), name
+        targets = []
         for volume in service.get("volumes", []):
-            source = volume.split(":")[0]
+            source, target = (volume["source"], volume["target"]) if isinstance(volume, dict) else volume.split(":")[:2]
             assert source.startswith((".", "/")) or source in document["volumes"], f"{name}: {volume}"
+            targets.append(target.rstrip("/"))
+        tmpfs = service.get("tmpfs", [])
+        for place in [tmpfs] if isinstance(tmpfs, str) else tmpfs:
+            assert place.startswith("/"), f"{name}: {place}"
+            targets.append(place.split(":")[0].rstrip("/"))
+        assert len(targets) == len(set(targets)), f"{name} mounts twice at one place: {targets}"
     for volume in document.get("volumes", {}).values():
         assert set(volume or {}) <= {"name", "external", "driver", "driver_opts"}, volume
 

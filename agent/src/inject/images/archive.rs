@@ -1,6 +1,11 @@
 //! What an image in a file runs: an OCI layout, as a folder or a tar file, or what `docker save` writes.
 
-use super::{Known, engine::Config, name};
+use super::{
+    Known,
+    content::{Descriptor, ImageConfig, Manifest},
+    name,
+    platform::{self, Platform},
+};
 use crate::inject::error::InjectError;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
@@ -26,53 +31,24 @@ struct Index {
     manifests: Vec<Descriptor>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    digest: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
-}
-
-/// An image's manifest, or an index of those for several platforms.
-#[derive(Deserialize)]
-struct Manifest {
-    config: Option<Descriptor>,
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct ImageConfig {
-    #[serde(default)]
-    config: Option<Config>,
-}
-
 /// Where the small files of an archive are.
 enum Files<'p> {
     Folder(&'p Path),
     Tar(BufReader<File>, BTreeMap<String, (u64, u64)>),
 }
 
-/// What the image of this (normal) name runs, or without a name the only one there; `None` if it is not there.
-pub(super) fn look_up(path: &Path, wanted: Option<&str>) -> Result<Option<Known>, InjectError> {
+/// What the image of this (normal) name runs, or without a name the only one there; `None` if it is not there. Of
+/// several platforms this one is taken, or else the first.
+pub(super) fn look_up(path: &Path, wanted: Option<&str>, platform: &Platform) -> Result<Option<Known>, InjectError> {
     let fail = |source: io::Error| match source.kind() {
         io::ErrorKind::InvalidData => InjectError::Content { path: path.to_owned(), why: source.to_string() },
         _ => InjectError::File { what: "cannot read", path: path.to_owned(), source },
     };
     let mut files = Files::open(path).map_err(fail)?;
-    search(&mut files, wanted).map_err(fail)
+    search(&mut files, wanted, platform).map_err(fail)
 }
 
-fn search(files: &mut Files<'_>, wanted: Option<&str>) -> io::Result<Option<Known>> {
+fn search(files: &mut Files<'_>, wanted: Option<&str>, platform: &Platform) -> io::Result<Option<Known>> {
     if let Some(saved) = files.json::<Vec<Saved>>("manifest.json")? {
         let only = saved.len() == 1;
         let found = saved.into_iter().find(|image| match wanted {
@@ -97,7 +73,7 @@ fn search(files: &mut Files<'_>, wanted: Option<&str>) -> io::Result<Option<Know
         None => only,
     });
     match found {
-        Some(image) => files.manifest(&image.digest, 0).map(Some),
+        Some(image) => files.manifest(&image.digest, platform, 0).map(Some),
         None if wanted.is_none() => Err(invalid("it holds several images, and none is named")),
         None => Ok(None),
     }
@@ -142,24 +118,17 @@ impl<'p> Files<'p> {
         Ok(config.config.unwrap_or_default().into())
     }
 
-    fn manifest(&mut self, digest: &str, depth: u32) -> io::Result<Known> {
+    fn manifest(&mut self, digest: &str, platform: &Platform, depth: u32) -> io::Result<Known> {
         let name = blob(digest)?;
         let manifest: Manifest = self.json(&name)?.ok_or_else(|| invalid(&format!("{name} is missing in it")))?;
         if let Some(config) = manifest.config {
             return self.config(&blob(&config.digest)?);
         }
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
         // Entries for `unknown/unknown` are attestations, no images.
-        let real = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(|p| p.os == "linux");
-        let ours = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|p| p.architecture == architecture);
-        let mut candidates = manifest.manifests.iter().filter(real);
-        let chosen = candidates.clone().find(ours).or_else(|| candidates.next());
-        match chosen {
-            Some(entry) if depth < 4 => self.manifest(&entry.digest, depth + 1),
+        let real = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(Platform::is_linux);
+        let fits = platform::choose(&manifest.manifests, platform);
+        match fits.or_else(|| manifest.manifests.iter().find(real)) {
+            Some(entry) if depth < 4 => self.manifest(&entry.digest, platform, depth + 1),
             _ => Err(invalid("it holds no image for linux")),
         }
     }

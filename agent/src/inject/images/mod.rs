@@ -1,15 +1,21 @@
-//! What an image runs when nothing else is said: from a file, a local engine or an archive, never over the network.
+//! What an image runs when nothing else is said: from a file, a local engine or an archive; over the network only where
+//! the user said that its registry may be asked.
 
 mod archive;
+mod content;
 mod engine;
 mod name;
+mod platform;
+mod registry;
 
 use super::error::InjectError;
+use kale_protocol::exit::Code;
+pub use platform::{NoPlatform, Platform};
 use serde::Deserialize;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -26,13 +32,32 @@ pub struct Known {
     pub cmd: Vec<String>,
 }
 
-/// Where images are looked up, in this order: the index, a local engine, archives.
-#[derive(Debug, Default)]
+/// Where images are looked up, in this order: the index, a local engine, archives, their registries.
+#[derive(Default)]
 pub struct Images {
     index: BTreeMap<String, Known>,
     archives: Vec<(Option<String>, PathBuf)>,
     engine: bool,
-    asked: RefCell<BTreeMap<String, Result<Known, String>>>,
+    platform: Platform,
+    /// The environment that says how registries are asked, if they may be. It may have secrets.
+    registries: Option<Vec<(String, String)>>,
+    /// By normal names.
+    asked: RefCell<BTreeMap<String, Result<Known, Vain>>>,
+    resolved: RefCell<Vec<String>>,
+}
+
+/// Where an image was looked for in vain.
+#[derive(Clone, Debug)]
+pub(super) struct Vain {
+    pub(super) why: String,
+    /// The exit code.
+    pub(super) code: Code,
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").field("index", &self.index).field("archives", &self.archives).finish_non_exhaustive()
+    }
 }
 
 impl Images {
@@ -46,25 +71,44 @@ impl Images {
         engine: bool,
     ) -> Result<Self, InjectError> {
         let index = index.map(read_index).transpose()?.unwrap_or_default();
-        Ok(Self { index, archives, engine, asked: RefCell::default() })
+        Ok(Self { index, archives, engine, ..Self::default() })
+    }
+
+    /// The same, for another platform than this agent's own.
+    #[must_use]
+    pub fn for_platform(self, platform: Platform) -> Self {
+        Self { platform, ..self }
+    }
+
+    /// The same, with leave to ask registries over the network, by the environment's usual variables: proxies, a file of
+    /// certificates, files of credentials.
+    #[must_use]
+    pub fn with_registries(self, variables: Vec<(String, String)>) -> Self {
+        Self { registries: Some(variables), ..self }
+    }
+
+    /// What images were resolved to in their registries so far, for people.
+    pub(super) fn resolved(&self) -> Vec<String> {
+        self.resolved.borrow().clone()
     }
 
     /// What an image runs, or where it was looked for in vain.
-    pub(super) fn look_up(&self, image: &str) -> Result<Result<Known, String>, InjectError> {
-        if let Some(known) = self.asked.borrow().get(image) {
+    pub(super) fn look_up(&self, image: &str) -> Result<Result<Known, Vain>, InjectError> {
+        let wanted = name::normal(image);
+        if let Some(known) = self.asked.borrow().get(&wanted) {
             return Ok(known.clone());
         }
-        let found = self.find(image)?;
-        self.asked.borrow_mut().insert(image.to_owned(), found.clone());
+        let found = self.find(image, &wanted)?;
+        self.asked.borrow_mut().insert(wanted, found.clone());
         Ok(found)
     }
 
-    fn find(&self, image: &str) -> Result<Result<Known, String>, InjectError> {
-        let wanted = name::normal(image);
+    fn find(&self, image: &str, wanted: &str) -> Result<Result<Known, Vain>, InjectError> {
         if let Some((_, known)) = self.index.iter().find(|(name, _)| name::normal(name) == wanted) {
             return Ok(Ok(known.clone()));
         }
         let mut looked = Vec::new();
+        let mut code = Code::Usage;
         if !self.index.is_empty() {
             looked.push("it is not in the index".to_owned());
         }
@@ -78,15 +122,27 @@ impl Images {
             if only.as_ref().is_some_and(|only| name::normal(only) != wanted) {
                 continue;
             }
-            match archive::look_up(path, only.is_none().then_some(wanted.as_str()))? {
+            match archive::look_up(path, only.is_none().then_some(wanted), &self.platform)? {
                 Some(known) => return Ok(Ok(known)),
                 None => looked.push(format!("it is not in {}", path.display())),
+            }
+        }
+        if let Some(variables) = &self.registries {
+            match registry::look_up(wanted, &self.platform, variables) {
+                Ok(registry::Found { known, resolved }) => {
+                    self.resolved.borrow_mut().push(format!("{image} is {resolved}, as its registry says"));
+                    return Ok(Ok(known));
+                }
+                Err((why, own)) => {
+                    looked.push(why);
+                    code = own;
+                }
             }
         }
         if looked.is_empty() {
             looked.push("nothing was said about images".to_owned());
         }
-        Ok(Err(looked.join("; ")))
+        Ok(Err(Vain { why: looked.join("; "), code }))
     }
 }
 

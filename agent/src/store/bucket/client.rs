@@ -5,7 +5,7 @@
 
 use super::{
     super::StoreError,
-    http::Connector,
+    connector::Connector,
     place::{Place, Provider},
     refusal,
 };

@@ -4,9 +4,9 @@
 //! wins; `init` asks for proof that the server keeps to that. `docs/decisions/0009-buckets.md` has the reasons.
 
 mod client;
+mod connector;
 mod create;
 mod engine;
-mod http;
 mod place;
 mod probe;
 mod read_ahead;

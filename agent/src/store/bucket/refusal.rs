@@ -1,6 +1,7 @@
 //! What a server's refusal means, in words that say what to do.
 
-use super::{super::StoreError, engine, http::Failure, place::Place};
+use super::{super::StoreError, engine, place::Place};
+use crate::http;
 use object_store::Error;
 use std::{error::Error as StdError, iter};
 
@@ -29,31 +30,18 @@ struct Refusal(String);
 
 /// The failure of a request, as an error of the store.
 pub(super) fn failed(place: &Place, action: &'static str, at: String, error: &Error) -> StoreError {
-    let errors: Vec<_> = errors(error).collect();
-    let chain: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
+    let chain: Vec<String> = errors(error).map(|error| error.to_string()).collect();
     let code = code(&chain);
     if code.is_some_and(|code| NO_BUCKET.contains(&code)) {
         return StoreError::NoBucket { store: place.to_string(), bucket: place.bucket.clone() };
     }
-    let text = match errors.iter().find_map(|error| error.downcast_ref::<Failure>()) {
-        Some(failure) => unanswered(failure, &chain),
-        None => answered(&chain, code),
-    };
+    let text = http::told(error).unwrap_or_else(|| answered(&chain, code));
     StoreError::Io { action, place: at, source: engine::other(Refusal(text)) }
 }
 
 /// The code in a server's answer, which is XML.
 fn code(chain: &[String]) -> Option<&str> {
     chain.iter().find_map(|text| text.split_once("<Code>")?.1.split_once("</Code>").map(|(code, _)| code))
-}
-
-/// Why there was no answer.
-fn unanswered(failure: &Failure, chain: &[String]) -> String {
-    let text = failure.to_string();
-    match chain.last() {
-        Some(last) if !text.contains(last.as_str()) => format!("{text} ({last})"),
-        _ => text,
-    }
 }
 
 /// What an answer means.
@@ -83,6 +71,7 @@ fn errors(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Failure;
     use object_store::client::HttpError;
     use std::io;
 

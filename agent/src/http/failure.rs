@@ -1,11 +1,11 @@
 //! Why there was no answer, and whether asking again may help.
 
 use object_store::client::{HttpError, HttpErrorKind};
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, iter};
 
 /// Why a request had no answer, in words that say what to do.
 #[derive(Debug, thiserror::Error)]
-pub(in super::super) enum Failure {
+pub(crate) enum Failure {
     /// It would go over the network as anybody can read it.
     #[error("plain http is refused: say AWS_ALLOW_HTTP=true (GOOGLE_, AZURE_) if that is meant")]
     Plain,
@@ -67,6 +67,17 @@ impl Failure {
             }
         }
     }
+}
+
+/// Why there was no answer, with what the system said of it; `None` if something else is wrong.
+pub(crate) fn told(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut chain = iter::successors(Some(error), |error| (*error).source());
+    let failure = chain.by_ref().find(|error| error.downcast_ref::<Failure>().is_some())?;
+    let text = failure.to_string();
+    Some(match chain.last().map(ToString::to_string) {
+        Some(last) if !text.contains(&last) => format!("{text} ({last})"),
+        _ => text,
+    })
 }
 
 impl From<Failure> for HttpError {
