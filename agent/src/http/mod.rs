@@ -10,6 +10,7 @@ use dial::{Dialler, Route};
 #[cfg(test)]
 pub(crate) use failure::Failure;
 pub(crate) use failure::told;
+use futures_util::future::BoxFuture;
 use http::{
     HeaderValue, Method, Uri,
     header::{CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, USER_AGENT},
@@ -75,11 +76,14 @@ impl Http {
         Ok(Self { proxies: Arc::clone(&surroundings.proxies), pool: Arc::new(Pool::new(dialler)) })
     }
 
-    /// Sends a request, and returns when the answer's head is there.
-    pub(crate) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let route = Route::to(request.uri(), &self.proxies).map_err(HttpError::from)?;
-        prepare(&mut request, &route);
-        self.pool.send(&route, request).await
+    /// Sends a request, and returns when the answer's head is there. Its own future, or each caller's code would have
+    /// all of it.
+    pub(crate) fn send(&self, mut request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, HttpError>> {
+        Box::pin(async move {
+            let route = Route::to(request.uri(), &self.proxies).map_err(HttpError::from)?;
+            prepare(&mut request, &route);
+            self.pool.send(&route, request).await
+        })
     }
 }
 

@@ -76,17 +76,25 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 /// Tries again what may go away by itself.
 async fn patiently(http: &Http, uri: &Uri, wanted: Wanted<'_>) -> Result<Answer, RegistryError> {
+    let mut left = RETRIES;
     let mut pause = PAUSE;
-    for _ in 0..RETRIES {
-        let asked = match once(http, uri, wanted).await {
+    loop {
+        let came = once(http, uri, wanted).await;
+        let asked = match &came {
             Ok(answer) if matches!(answer.status.as_u16(), 429 | 500 | 502..=504) => asked_for(&answer.headers),
             Err(Failed::Http(error)) if error.kind() == HttpErrorKind::Request => None,
-            other => return other.map_err(|failed| failed.told(uri, wanted)),
+            _ => {
+                left = 0;
+                None
+            }
         };
+        if left == 0 {
+            return came.map_err(|failed| failed.told(uri, wanted));
+        }
         sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await;
         pause *= 2;
+        left -= 1;
     }
-    once(http, uri, wanted).await.map_err(|failed| failed.told(uri, wanted))
 }
 
 /// The pause that a server asks for, in seconds.

@@ -98,23 +98,21 @@ impl<'r> Session<'r> {
         let separator = if is_digest(version) { '@' } else { ':' };
         let what = format!("{path}{separator}{version}");
         let url = format!("{}/v2/{path}/{kind}/{version}", self.base);
-        let mut answer = self.ask(&url, &what, limit).await?;
-        // Who else wants to know who we are is not told, nor believed where tokens are had.
-        if answer.status == StatusCode::UNAUTHORIZED && answer.own && self.authorization.is_none() {
+        let answer = loop {
+            let wanted = Wanted { accept: MANIFESTS, authorization: self.authorization.as_ref(), limit, what: &what };
+            let answer = requests::get(&self.http, &url, wanted).await?;
+            // Who else wants to know who we are is not told, nor believed where tokens are had.
+            if answer.status != StatusCode::UNAUTHORIZED || !answer.own || self.authorization.is_some() {
+                break answer;
+            }
             self.authorization = Some(self.authorize(&answer).await?);
-            answer = self.ask(&url, &what, limit).await?;
-        }
+        };
         match answer.status {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND => Err(RegistryError::Missing { host: self.host(), what }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.refused(self.login()?)),
             status => Err(self.status(status, &answer.body)),
         }
-    }
-
-    async fn ask(&self, url: &str, what: &str, limit: usize) -> Result<Answer, RegistryError> {
-        let wanted = Wanted { accept: MANIFESTS, authorization: self.authorization.as_ref(), limit, what };
-        requests::get(&self.http, url, wanted).await
     }
 
     /// What shows who we are, in a way that the registry names.
