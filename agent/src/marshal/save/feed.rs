@@ -191,7 +191,7 @@ impl<'t> Feeder<'t> {
             match segment.rule {
                 _ if sparse => self.cut(&mut Holed::new(&file), rest, policy)?,
                 Rule::Fixed => self.parts(&file, rest, policy, settled.is_none())?,
-                Rule::Content if policy == Policy::Raw && settled.is_none() => self.spans(&file, rest)?,
+                Rule::Content if policy == Policy::Raw => self.spans(&file, rest)?,
                 Rule::Content => self.cut(&mut Holed::new(&file), rest, policy)?,
             }
         }
