@@ -7,12 +7,12 @@
 mod samples;
 
 use kale_protocol::{
-    chunk::{Codec, Extent},
+    chunk::{Codec, Extent, Frame},
     digest::{ContentDigest, Digest},
     envelope,
     ipc::{self, Content, Load, Message, Reply, Request, Save},
     layout,
-    manifest::{ArtifactDigest, PageError, Shape, What, decode_page, encode_page},
+    manifest::{ArtifactDigest, Node, PageError, Shape, What::More, decode_page, encode_page},
     object::Object,
     pack::PackTail,
 };
@@ -64,21 +64,30 @@ fn pages_and_tails() {
     let golden = stored("page.bin", &page);
     assert_eq!(golden, page);
     assert_eq!(decode_page(&golden, 2).unwrap(), samples::nodes());
-    let shuffled = encode_page(&samples::shuffled());
-    assert_eq!(stored("page-shuffled.bin", &shuffled), shuffled);
-    assert_eq!(decode_page(&shuffled, 1).unwrap(), samples::shuffled());
+    let nodes = shuffled(&[2, 4, 8]);
+    let page = encode_page(&nodes);
+    assert_eq!(stored("page-shuffled.bin", &page), page);
+    assert_eq!(decode_page(&page, 2).unwrap(), nodes);
     let tail = PackTail { index_offset: 80_200, index_bytes: 321, adopted: false };
     assert_eq!(stored("pack-tail.bin", &tail.to_bytes()), tail.to_bytes());
+}
+
+/// The sample nodes, with their framed extent in frames of these widths.
+fn shuffled(widths: &[u8]) -> Vec<Node> {
+    let mut nodes = samples::nodes();
+    let More { extents } = &mut nodes[2].what else { panic!("the third sample has more extents") };
+    let Extent::Framed { pack, frame, start, chunks } = extents.remove(0) else { panic!("they lie in a frame") };
+    extents.extend(widths.iter().map(|width| {
+        let frame = Frame { codec: Codec::ZstdShuffled { width: *width }, ..frame };
+        Extent::Framed { pack, frame, start, chunks: chunks.clone() }
+    }));
+    nodes
 }
 
 #[test]
 fn a_width_that_no_element_has_is_refused() {
     for width in [0, 1, 3, 16] {
-        let mut nodes = samples::shuffled();
-        let What::File { extents, .. } = &mut nodes[0].what else { panic!("the sample is a file") };
-        let Extent::Framed { frame, .. } = &mut extents[0] else { panic!("the sample lies in frames") };
-        frame.codec = Codec::ZstdShuffled { width };
-        assert!(matches!(decode_page(&encode_page(&nodes), 1), Err(PageError::Rule(_))), "{width}");
+        assert!(matches!(decode_page(&encode_page(&shuffled(&[width])), 2), Err(PageError::Rule(_))), "{width}");
     }
 }
 

@@ -100,17 +100,6 @@ pub(crate) fn nodes() -> Vec<Node> {
     ]
 }
 
-/// One file, in frames of every width.
-pub(crate) fn shuffled() -> Vec<Node> {
-    let framed = |width| {
-        let frame = frame(Codec::ZstdShuffled { width });
-        Extent::Framed { pack: 0, frame, start: 0, chunks: vec![chunk(300)] }
-    };
-    let extents = vec![framed(2), framed(4), framed(8)];
-    let what = What::File { bytes: 900, digest: Digest([5; 32]), sparse: false, extents };
-    vec![Node { path: path(""), mode: 0o644, modified_ns: -1, what }]
-}
-
 pub(crate) fn manifest(shape: Shape) -> Manifest {
     let page = PageRef { first: path(""), nodes: 9, pack: 1, frame: frame(Codec::Zstd), digest: Digest([6; 32]) };
     Manifest {

@@ -101,7 +101,7 @@ pub(in crate::cli) struct RunArgs {
 /// How data is moved.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct DataArgs {
-    /// Compression: auto, never, zstd or zstd:LEVEL [default: auto].
+    /// Compression: auto, never, zstd or zstd:LEVEL, which compresses numbers, too, for a slow medium [default: auto].
     #[arg(long, env = "KALE_COMPRESS", value_name = "HOW")]
     pub(in crate::cli) compress: Option<Compress>,
     /// Whether content that the store has is referred to, or stored again: `never` after damage [default: auto].
