@@ -1,6 +1,7 @@
 //! Buffers that content travels in, a bounded number of them.
 
 use super::{super::cut, item::Stop};
+use crate::limits::Limits;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Batches of chunks are about this long: one frame where they are compressed.
@@ -15,6 +16,12 @@ pub(super) const STEP: usize = 256 << 10;
 
 /// A batch, and as much again for looking ahead.
 const SHORT: usize = BATCH + cut::MAX;
+
+/// How much of a long file goes into one of so many buffers: [`PART`], or what they have room for anyway, where memory
+/// for so much is not there. What is stored is the same.
+pub(super) fn part(buffers: usize) -> usize {
+    if Limits::default().budget() < buffers as u64 * PART as u64 { SHORT } else { PART }
+}
 
 /// Content on its way. What is read into it is at most a batch, unless room for a part was made.
 pub(super) struct Buffer {
@@ -40,7 +47,10 @@ impl Buffer {
 
 /// Buffers, made when they are needed first. The one that came back last goes out first: it may still be in a cache.
 #[derive(Clone)]
-pub(super) struct Buffers(Arc<(Mutex<Shelf>, Condvar)>);
+pub(super) struct Buffers {
+    shelf: Arc<(Mutex<Shelf>, Condvar)>,
+    most: usize,
+}
 
 struct Shelf {
     free: Vec<Buffer>,
@@ -51,11 +61,17 @@ struct Shelf {
 impl Buffers {
     /// At most so many.
     pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new((Mutex::new(Shelf { free: Vec::new(), unmade: most, closed: false }), Condvar::new())))
+        let shelf = Shelf { free: Vec::new(), unmade: most, closed: false };
+        Self { shelf: Arc::new((Mutex::new(shelf), Condvar::new())), most }
+    }
+
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One that is free, or else one that comes back.
@@ -72,14 +88,14 @@ impl Buffers {
                 shelf.unmade -= 1;
                 return Ok(Buffer::new());
             }
-            shelf = self.0.1.wait(shelf).unwrap_or_else(PoisonError::into_inner);
+            shelf = self.shelf.1.wait(shelf).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Gives one back.
     pub(super) fn give_back(&self, buffer: Buffer) {
         self.lock().free.push(buffer);
-        self.0.1.notify_one();
+        self.shelf.1.notify_one();
     }
 
     /// Tells whoever waits, or will, that none comes back any more, once what this returns is dropped.
@@ -94,6 +110,6 @@ pub(super) struct Closing(Buffers);
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.lock().closed = true;
-        self.0.0.1.notify_all();
+        self.0.shelf.1.notify_all();
     }
 }

@@ -15,7 +15,7 @@ use super::{
     },
     Compress, SaveOptions,
     adopt::{self, Adoptable},
-    buffer::{BATCH, Buffer, Buffers, PART, STEP},
+    buffer::{self, BATCH, Buffer, Buffers, STEP},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Stop},
     span::Span,
@@ -53,6 +53,8 @@ pub(super) struct Feeder<'t> {
     buffers: Buffers,
     open_files: Arc<()>,
     compress: Compress,
+    /// How much of a long file goes into a buffer.
+    part: usize,
     /// The medium, where it may adopt what is fed.
     adopter: Option<&'t dyn Transport>,
     /// Set after a file that the store may take.
@@ -74,6 +76,7 @@ impl<'t> Feeder<'t> {
         adopter: Option<&'t dyn Transport>,
     ) -> Self {
         let (compress, group, open_files) = (options.compress, Group::default(), Arc::new(()));
+        let part = buffer::part(buffers.most());
         Self {
             items,
             tasks,
@@ -81,6 +84,7 @@ impl<'t> Feeder<'t> {
             buffers,
             open_files,
             compress,
+            part,
             adopter,
             settling: None,
             group,
@@ -202,7 +206,7 @@ impl<'t> Feeder<'t> {
     /// Sends a segment that needs no cutting, to be read by the workers.
     fn parts(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy, wanted: bool) -> Result<(), Stop> {
         // A frame is never longer than a batch.
-        let part = if policy == Policy::Raw { PART } else { BATCH };
+        let part = if policy == Policy::Raw { self.part } else { BATCH };
         for at in (segment.start..segment.end).step_by(part) {
             let bytes = (segment.end - at).min(part as u64) as usize;
             let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
@@ -217,7 +221,7 @@ impl<'t> Feeder<'t> {
 
     /// Sends a segment that is kept raw, to be cut by the workers.
     fn spans(&mut self, file: &Arc<Regular>, segment: Segment) -> Result<(), Stop> {
-        for span in Span::of(file, segment) {
+        for span in Span::of(file, segment, self.part) {
             let buffer = self.buffer()?;
             let batch = self.job(buffer, Fill::Span(span), Vec::new(), Policy::Raw)?;
             self.send(Item::Batch(batch))?;

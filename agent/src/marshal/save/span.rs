@@ -14,14 +14,11 @@ use super::{
         segment::Segment,
         source::Regular,
     },
-    buffer::{Buffer, PART, STEP},
+    buffer::{Buffer, STEP},
     work::HashedChunk,
 };
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use std::{mem, ops::Range, sync::Arc};
-
-/// The length of a span: with the end of the span before it, it fits in a buffer.
-const SPAN: usize = PART - cut::MAX;
 
 /// A stretch of a segment, to be cut by a worker.
 pub(super) struct Span {
@@ -37,16 +34,18 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The spans of a segment, in order. Whoever works on one may wait for the one before: they are to be begun in order.
-    pub(super) fn of(file: &Arc<Regular>, segment: Segment) -> impl Iterator<Item = Self> {
+    /// The spans of a segment, in order, each of which needs so much room with the end of the one before it, more than
+    /// [`cut::MAX`]. Whoever works on one may wait for the one before: they are to be begun in order.
+    pub(super) fn of(file: &Arc<Regular>, segment: Segment, room: usize) -> impl Iterator<Item = Self> {
+        let span = room - cut::MAX;
         let (first, mut start) = bounded(1);
         // There is room for it, and its receiver is here.
         let _ = first.send(segment.start);
         let file = Arc::clone(file);
-        (segment.start..segment.end).step_by(SPAN).map(move |at| {
+        (segment.start..segment.end).step_by(span).map(move |at| {
             let (next, after) = bounded(1);
             let start = mem::replace(&mut start, after);
-            let place = at..(at + SPAN as u64).min(segment.end);
+            let place = at..(at + span as u64).min(segment.end);
             Self { file: Arc::clone(&file), place, segment_end: segment.end, start, next }
         })
     }

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::buffer::PART, *};
 use kale_protocol::digest::Digest;
 use proptest::prelude::*;
 use std::{io::Write, os::fd::AsFd, path::PathBuf, thread};
@@ -29,10 +29,10 @@ fn one_by_one(content: &[u8]) -> Vec<(u32, Digest)> {
 }
 
 /// Chunks of spans that so many workers cut, each with its content as the buffer holds it.
-fn side_by_side(file: &Arc<Regular>, segment: Segment, workers: usize) -> Vec<(u32, Digest)> {
+fn side_by_side(file: &Arc<Regular>, segment: Segment, room: usize, workers: usize) -> Vec<(u32, Digest)> {
     let (tasks, queue) = crossbeam_channel::unbounded();
     let (done, mut batches) = (crossbeam_channel::unbounded(), Vec::new());
-    Span::of(file, segment).enumerate().for_each(|task| tasks.send(task).unwrap());
+    Span::of(file, segment, room).enumerate().for_each(|task| tasks.send(task).unwrap());
     drop(tasks);
     thread::scope(|scope| {
         for _ in 0..workers {
@@ -61,8 +61,8 @@ fn check(content: &[u8], before: usize) {
     let (start, end) = (before as u64, all.len() as u64);
     let (file, segment) = (regular(&all), Segment { start, end, rule: Rule::Content });
     let expected = one_by_one(content);
-    for workers in [1, 2, 5] {
-        assert_eq!(side_by_side(&file, segment, workers), expected, "{workers} workers");
+    for (room, workers) in [(PART, 1), (PART, 2), (2 << 20, 3), (PART, 5)] {
+        assert_eq!(side_by_side(&file, segment, room, workers), expected, "{workers} workers, {room} bytes");
     }
 }
 
@@ -81,7 +81,7 @@ fn cuts_are_those_of_one_thread() {
 #[test]
 fn a_span_after_one_that_was_given_up_is_given_up() {
     let file = regular(&noise(2, 8 << 20));
-    let mut spans = Span::of(&file, Segment { start: 0, end: 8 << 20, rule: Rule::Content });
+    let mut spans = Span::of(&file, Segment { start: 0, end: 8 << 20, rule: Rule::Content }, PART);
     drop(spans.next());
     assert!(spans.next().unwrap().cut(&mut Buffer::new()).unwrap().is_none());
 }
@@ -90,7 +90,7 @@ fn a_span_after_one_that_was_given_up_is_given_up() {
 fn a_file_that_became_shorter_is_an_error() {
     let file = regular(&noise(3, 4 << 20));
     let longer = Segment { start: 0, end: 9 << 20, rule: Rule::Content };
-    let cut: Vec<_> = Span::of(&file, longer).map(|span| span.cut(&mut Buffer::new())).collect();
+    let cut: Vec<_> = Span::of(&file, longer, PART).map(|span| span.cut(&mut Buffer::new())).collect();
     assert!(matches!(&cut[0], Ok(Some(_))));
     assert!(matches!(&cut[1], Err(MarshalError::Changed { .. })));
 }
