@@ -197,9 +197,9 @@ fn nothing_leads_out_of_tls_nor_by_plain_http_to_other_machines() {
     let plain = format!("http://{}/blob?geheim", listener.local_addr().unwrap());
     let registry = stand_in(move |head, _| match path(head) {
         blob if blob.contains("/blobs/") => moved(plain.clone()),
-        "/v2/far/manifests/1" => moved("http://registry.example/geheim".to_owned()),
+        "/v2/far/manifests/1" => moved("http://images.example/geheim".to_owned()),
         "/v2/token/manifests/1" => {
-            let challenge = "WWW-Authenticate: Bearer realm=\"http://registry.example/geheim\"";
+            let challenge = "WWW-Authenticate: Bearer realm=\"http://images.example/geheim\"";
             Some(("401 Unauthorized", vec![challenge.to_owned()], String::new()))
         }
         _ => None,
@@ -207,7 +207,7 @@ fn nothing_leads_out_of_tls_nor_by_plain_http_to_other_machines() {
     let place = Sandbox::without_store();
     for name in ["far", "token"] {
         let image = format!("{}/{name}:1", registry.host());
-        refused(&place, &image, 190, &["leads to registry.example by plain http"]);
+        refused(&place, &image, 190, &["leads to images.example by plain http"]);
     }
     let tls = match Tls::to(registry.port()) {
         Ok(tls) => tls,

@@ -32,3 +32,42 @@ impl Known {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        marshal::{SaveOptions, Source, save},
+        report::Silent,
+        store::Memory,
+    };
+    use kale_protocol::{chunk::Extent, manifest::Node, object::Object};
+    use std::io::Cursor;
+
+    #[test]
+    fn after_a_manifest_that_is_not_whole_nothing_is_known() {
+        let memory = Memory::new();
+        let mut content = vec![0; 200_000];
+        blake3::Hasher::new().update(b"recall").finalize_xof().fill(&mut content);
+        let source = Source::Reader(Box::new(Cursor::new(content)));
+        let saved = save(source, &memory, &Known::default(), &SaveOptions::default(), &Silent).unwrap();
+        let mut known = Known::default();
+        known.recall(&memory, &saved.manifest).unwrap();
+        let mut manifest = ManifestReader::open(&memory, &saved.manifest).unwrap().manifest().clone();
+        let Some(Extent::Raw { chunks, .. }) = manifest.nodes.first().map(Node::extents).and_then(<[_]>::first) else {
+            panic!("noise is stored as it is")
+        };
+        let chunk = chunks[0].digest;
+        assert!(known.place(&chunk).is_some());
+
+        manifest.totals.files += 1;
+        let object = manifest.to_object();
+        let id = Digest::of(&object);
+        memory.create(&layout::manifest(&id), &object).unwrap();
+        assert!(matches!(known.recall(&memory, &id), Err(MarshalError::Manifest { .. })));
+        assert_eq!(known.place(&chunk), None);
+        assert!(!known.has_added(&saved.manifest) && !known.has_added(&id));
+        known.recall(&memory, &saved.manifest).unwrap();
+        assert!(known.place(&chunk).is_some(), "it can be recalled again");
+    }
+}

@@ -6,6 +6,8 @@
 
 /// Widths that elements may have, in bytes; 1 is as it is.
 pub(crate) const WIDTHS: [u8; 4] = [1, 2, 4, 8];
+/// A multiple of each of them: an element of any width begins there.
+pub(crate) const WIDEST: u64 = 8;
 
 /// Puts the first byte of each element first, then the second of each, and so on.
 pub(crate) fn apart(content: &[u8], width: u8, out: &mut Vec<u8>) {

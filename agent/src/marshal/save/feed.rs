@@ -10,6 +10,7 @@ use super::{
         known::Known,
         probe::{self, Elements, Probe},
         segment::{self, Format, Segment},
+        shuffle::WIDEST,
         source::{Entries, Regular, now_ns},
         walk::{Found, Visited},
     },
@@ -32,8 +33,6 @@ use std::{io::Read, mem, ops::Range, sync::Arc};
 
 /// Content up to this length is one chunk, and shares a frame with its neighbours.
 const SMALL: u64 = cut::MIN as u64;
-/// Elements have at most so many bytes.
-const WIDEST: u8 = 8;
 /// Samples that decide whether a segment is compressed, and how wide its elements are.
 const SAMPLES: u64 = 64;
 const ELEMENT_SAMPLES: u64 = 16;
@@ -354,7 +353,7 @@ impl<'t> Feeder<'t> {
 /// Reads about so many samples at most from all of a segment, each from the first byte of an element on, however wide
 /// these are.
 fn samples(file: &Regular, segment: &Segment, most: u64, mut each: impl FnMut(&[u8])) -> Result<(), MarshalError> {
-    let step = (segment.bytes() / most).max(probe::EVERY as u64).next_multiple_of(u64::from(WIDEST));
+    let step = (segment.bytes() / most).max(probe::EVERY as u64).next_multiple_of(WIDEST);
     let mut sample = [0; probe::SAMPLE];
     for at in (segment.start..segment.end).step_by(step as usize) {
         let sample = &mut sample[..(segment.end - at).min(probe::SAMPLE as u64) as usize];

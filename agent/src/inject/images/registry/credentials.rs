@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn entries_are_found_as_docker_and_podman_write_them() {
         let config = json!({"auths": {
-            "https://index.docker.io/v1/": {"auth": BASE64_STANDARD.encode("hub:a:b\0\0")},
+            (format!("https://{}/v1/", HUB[0])): {"auth": BASE64_STANDARD.encode("hub:a:b\0\0")},
             "127.0.0.1:5000": {"username": "local", "password": "c"},
             "https://ghcr.io": {"auth": BASE64_STANDARD.encode("all:d")},
             "ghcr.io/team": {"auth": BASE64_STANDARD.encode("team:e")},
