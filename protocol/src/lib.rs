@@ -29,6 +29,7 @@ pub mod limits;
 pub mod log;
 pub mod manifest;
 pub mod marker;
+pub mod medium;
 pub mod name;
 pub mod object;
 pub mod pack;

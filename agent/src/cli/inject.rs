@@ -4,11 +4,11 @@ use super::{
     args::InjectArgs,
     failure::Failure,
     output::{self, Look},
+    patch::patch,
 };
 use crate::inject::{self, Images, InjectError, STORE_DIR, Secret, Settings, Step, StepMap, Volume, file};
 use kale_protocol::exit::Code;
 use serde_json::json;
-use similar::TextDiff;
 use std::{
     env,
     ffi::OsString,
@@ -91,8 +91,7 @@ fn tell_json(args: &InjectArgs, before: &str, done: &Done, diff: Option<&str>) {
 
 fn unified(path: &Path, before: &str, after: &str) -> String {
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let diff = TextDiff::from_lines(before, after);
-    diff.unified_diff().context_radius(3).header(&format!("a/{name}"), &format!("b/{name}")).to_string()
+    patch(&name, before, after)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

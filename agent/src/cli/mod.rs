@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod ls;
 mod output;
+mod patch;
 mod resume;
 mod run;
 mod runs;

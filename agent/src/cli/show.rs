@@ -17,6 +17,7 @@ use kale_protocol::{
     exit::Code,
     layout::ShardId,
     manifest::{Manifest, Totals},
+    medium::{Kept, Medium},
     record::{Exit, Outcome, StepRecord},
 };
 use serde_json::{Value, json};
@@ -145,6 +146,17 @@ fn exit_text(exit: Exit) -> String {
     }
 }
 
+fn kept_text(medium: &Medium) -> String {
+    let kept = match medium.kept {
+        Kept::ByContent => "compressed where content promises a gain",
+        Kept::Raw => "it was",
+        Kept::Compressed => "compressed, numbers too",
+    };
+    let known = medium.known.map(|rate| format!("; the medium took {}/s before", output::size(rate)));
+    let seen = medium.seen.map(|rate| format!("; it took {}/s now", output::size(rate)));
+    format!("{kept}{}{}", known.unwrap_or_default(), seen.unwrap_or_default())
+}
+
 fn argument(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c));
@@ -176,6 +188,7 @@ fn print_record(record: &StepRecord, commit: Option<&Commit>) {
         let (user, system) = (seconds(usage.user_us), seconds(usage.system_us));
         ("used", format!("{user:.2} s user, {system:.2} s system, {} peak RSS", output::size(usage.peak_rss_bytes)))
     }));
+    lines.extend(Medium::of(&record.extensions).map(|medium| ("stored as", kept_text(&medium))));
     lines.extend(record.log.map(|log| {
         ("log", format!("{} written, {} kept", output::size(log.written_bytes), output::size(log.kept_bytes)))
     }));
@@ -290,6 +303,15 @@ fn record_json(record: &StepRecord, commit: Option<&Commit>) -> Value {
             "stored_ns": times.stored_ns,
         },
         "usage": record.usage.map(|u| json!({ "user_us": u.user_us, "system_us": u.system_us, "peak_rss_bytes": u.peak_rss_bytes })),
+        "medium": Medium::of(&record.extensions).map(|medium| json!({
+            "known_bytes_per_second": medium.known,
+            "seen_bytes_per_second": medium.seen,
+            "kept": match medium.kept {
+                Kept::ByContent => "by-content",
+                Kept::Raw => "raw",
+                Kept::Compressed => "compressed",
+            },
+        })),
         "log": record.log.map(|log| json!({ "written_bytes": log.written_bytes, "kept_bytes": log.kept_bytes })),
         "notes": record.notes,
     })

@@ -37,7 +37,7 @@ pub(super) fn publish(
 ) -> Result<Published, StepError> {
     write_attempt(work, record, log)?;
     let commit = commit_of(work, inputs, record);
-    match store::commit(&work.store, &commit)? {
+    match store::commit(&work.store, &commit, stored.medium)? {
         CommitOutcome::Won { warning } => Ok(Published::Won(warning)),
         CommitOutcome::Lost(winner) => {
             discard(work, stored)?;

@@ -136,7 +136,6 @@ async fn attempt(
         return Ok(Ended::well(Some(message)));
     }
     let dir = Arc::new(StepDir::open(work.dir.as_deref())?);
-    crate::store::begin_run(&work.store, &work.shard.run, now_ns())?;
     let manifests: Vec<_> = inputs.iter().flat_map(|i| i.sources.iter().map(|(s, ..)| s.manifest)).collect();
     let session = Arc::new(Session::open(Arc::clone(work), &manifests, Arc::clone(monitor)));
     let kept = match work.log {
@@ -144,8 +143,16 @@ async fn attempt(
         settings::LogPolicy::Inherit => None,
     };
     let last_word = LastWord::of(&session, &inputs, kept.as_ref());
+    // The sign of the run is made durable while inputs are restored; nothing else is written before it is.
+    let own = Arc::clone(work);
+    let begin = blocking(move || crate::store::begin_run(&own.store, &own.shard.run, now_ns()));
+    let (begun, restored) = tokio::join!(begin, unless_stopped(signals, restore_all(&inputs, &session, &dir)));
+    if let Err(error) = begun? {
+        session.gate.give_up();
+        return Err(error.into());
+    }
     let life = async {
-        unless_stopped(signals, restore_all(&inputs, &session, &dir)).await??;
+        restored??;
         recorder.times.restored_ns = now_ns();
         last_word.listen(signals, &recorder);
 

@@ -10,6 +10,7 @@ use super::{
 use crate::report;
 use kale_protocol::{
     extension::Extensions,
+    medium::Medium,
     record::{Exit, LogSummary, Outcome, StepRecord, StepSpec, Times, Usage},
 };
 use nix::sys::signal::Signal;
@@ -126,7 +127,7 @@ impl Recorder {
             usage: self.usage,
             log: self.log,
             notes: self.notes.clone(),
-            extensions: Extensions::default(),
+            extensions: stored.medium.map_or_else(Extensions::default, Medium::alone),
         }
     }
 }

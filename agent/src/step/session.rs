@@ -10,7 +10,9 @@ use crate::{
 use kale_protocol::{
     digest::Digest,
     id::PackId,
+    layout,
     manifest::Shape,
+    medium::Medium,
     name::Name,
     record::{FanOut, InputRecord, OutputRecord},
 };
@@ -37,13 +39,14 @@ pub(super) struct Session {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     outputs: Vec<OutputRecord>,
     loaded: Vec<InputRecord>,
     fan_outs: Vec<FanOut>,
     packs: Vec<PackId>,
     manifests: Vec<Digest>,
+    medium: Option<Medium>,
 }
 
 /// What the store is known to hold: what the shard committed last, what earlier attempts at it left, the step's inputs, and
@@ -54,6 +57,9 @@ struct State {
 #[derive(Debug)]
 struct Recollection {
     known: Option<Known>,
+    dedup: Dedup,
+    /// Bytes a second that the medium took when the shard was committed last.
+    rate: Option<u64>,
     /// Whether what the shard committed last, and what attempts left, is still to be looked for.
     hinted: bool,
     waiting: Vec<Digest>,
@@ -61,26 +67,31 @@ struct Recollection {
 
 impl Recollection {
     fn of(dedup: Dedup, inputs: &[Digest]) -> Self {
-        match dedup {
-            Dedup::Auto => Self { known: None, hinted: true, waiting: inputs.to_vec() },
-            Dedup::Never => Self { known: Some(Known::default()), hinted: false, waiting: Vec::new() },
-        }
+        let (known, waiting) = match dedup {
+            Dedup::Auto => (None, inputs.to_vec()),
+            Dedup::Never => (Some(Known::default()), Vec::new()),
+        };
+        Self { known, dedup, rate: None, hinted: true, waiting }
     }
 
-    fn known(&mut self, work: &Work) -> &Known {
+    /// What the store holds, and the medium's rate.
+    fn known(&mut self, work: &Work) -> (&Known, Option<u64>) {
         // A quarter of what there is: a table that is full is only a worse memory.
         let known = self.known.get_or_insert_with(|| Known::within(Limits::default().budget() / 4));
         let mut hinted = Vec::new();
         if mem::take(&mut self.hinted) {
             let hint = read_hint(&work.store, &work.shard);
-            hinted.extend(hint.into_iter().flat_map(|hint| hint.outputs).map(|(_, manifest)| manifest));
-            hinted.extend(left_behind(&work.store, &work.shard).into_iter().map(|output| output.manifest));
+            self.rate = hint.as_ref().and_then(|hint| Medium::of(&hint.extensions)?.rate());
+            if self.dedup == Dedup::Auto {
+                hinted.extend(hint.into_iter().flat_map(|hint| hint.outputs).map(|(_, manifest)| manifest));
+                hinted.extend(left_behind(&work.store, &work.shard).into_iter().map(|output| output.manifest));
+            }
         }
         for manifest in hinted.into_iter().chain(self.waiting.drain(..)) {
             // A hint may be stale and its manifest gone: then more is stored, and nothing else happens.
             let _ = known.recall(work.store.transport(), &manifest);
         }
-        known
+        (known, self.rate)
     }
 }
 
@@ -97,6 +108,8 @@ pub(super) struct Stored {
     pub packs: Vec<PackId>,
     /// Manifests that it created.
     pub manifests: Vec<Digest>,
+    /// What was seen of the store's medium, if anything was saved.
+    pub medium: Option<Medium>,
 }
 
 impl Session {
@@ -108,8 +121,7 @@ impl Session {
             .iter()
             .filter_map(|fan_out| Some(FanOut { step: fan_out.step.clone(), count: fan_out.count? }))
             .collect();
-        let state =
-            State { fan_outs, outputs: Vec::new(), loaded: Vec::new(), packs: Vec::new(), manifests: Vec::new() };
+        let state = State { fan_outs, ..State::default() };
         let saves = Saves::new(work.hand_over);
         let (gate, pause) = (Gate::default(), Pause::default());
         Self { work, monitor, saves, gate, pause, known: Mutex::new(known), state: Mutex::new(state) }
@@ -139,12 +151,16 @@ impl Session {
             Source::Path(path) | Source::Own(path) => look::format_of_file(path).map(str::to_owned),
             Source::Parts(_) | Source::Striped(_) | Source::Reader(_) => None,
         });
-        let options = SaveOptions { shape, format, compress: self.work.compress, threads: self.work.threads };
-        let known = recollection.known(&self.work);
-        let saved: Saved = marshal::save(source, self.work.store.transport(), known, &options, self.monitor.as_ref())?;
+        let (known, rate) = recollection.known(&self.work);
+        let (transport, threads) = (self.work.store.transport(), self.work.threads);
+        // By what is known from before: the way of an attempt's content does not depend on which of it came first.
+        let compress = self.work.compress.on(rate, threads, transport.local_path(&layout::marker()).is_some());
+        let options = SaveOptions { shape, format, compress, threads };
+        let saved: Saved = marshal::save(source, transport, known, &options, self.monitor.as_ref())?;
         recollection.waiting.push(saved.manifest);
         let mut state = self.lock();
         state.packs.extend(&saved.packs);
+        state.medium = Some(Medium { seen: transport.rate(), known: rate, kept: compress.kept() });
         if saved.manifest_new {
             state.manifests.push(saved.manifest);
         }
@@ -188,6 +204,7 @@ impl Session {
             fan_outs: state.fan_outs.clone(),
             packs: state.packs.clone(),
             manifests: state.manifests.clone(),
+            medium: state.medium,
         }
     }
 }

@@ -7,6 +7,7 @@ use kale_protocol::{
     extension::Extensions,
     layout::{self, ShardId},
     marker::Hint,
+    medium::Medium,
     object::{Object, ObjectError},
 };
 
@@ -23,7 +24,9 @@ pub enum CommitOutcome {
 }
 
 /// Publishes an attempt: of all commits of a shard exactly one wins, whoever races.
-pub fn commit(store: &Store, commit: &Commit) -> Result<CommitOutcome, StoreError> {
+///
+/// `medium` is what was seen of the store's medium, left for the next attempt at the shard.
+pub fn commit(store: &Store, commit: &Commit, medium: Option<Medium>) -> Result<CommitOutcome, StoreError> {
     let key = layout::commit(&commit.shard);
     if store.put(&key, commit)? == Created::Exists {
         let there: Commit = checked(store, &commit.shard, store.get(&key)?)?;
@@ -36,7 +39,7 @@ pub fn commit(store: &Store, commit: &Commit) -> Result<CommitOutcome, StoreErro
         run: commit.shard.run.run.clone(),
         attempt: commit.attempt.clone(),
         outputs: commit.outputs.iter().map(|output| (output.name.clone(), output.manifest)).collect(),
-        extensions: Extensions::default(),
+        extensions: medium.map_or_else(Extensions::default, Medium::alone),
     };
     let left = store.transport().replace(&layout::hint(&commit.shard), &hint.to_object());
     let warning = left.err().map(|error| {

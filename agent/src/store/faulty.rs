@@ -187,6 +187,10 @@ impl Transport for Faulty {
         self.inner.watch()
     }
 
+    fn rate(&self) -> Option<u64> {
+        self.inner.rate()
+    }
+
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.inner.local_path(key)
     }

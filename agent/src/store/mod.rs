@@ -13,6 +13,7 @@ mod faulty;
 pub mod location;
 mod memory;
 mod open;
+mod pace;
 mod read_only;
 mod recording;
 pub mod resolve;

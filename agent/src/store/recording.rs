@@ -154,6 +154,10 @@ impl Transport for Recording {
         self.inner.remove_folder(folder)
     }
 
+    fn rate(&self) -> Option<u64> {
+        self.inner.rate()
+    }
+
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.calls.add(Verb::LocalPath, key, 0);
         self.inner.local_path(key)

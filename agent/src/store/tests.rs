@@ -87,7 +87,7 @@ fn of_many_commits_one_counts_and_the_rest_learn_which() {
         let outcomes: Vec<(u32, CommitOutcome)> = std::thread::scope(|scope| {
             let store = &store;
             let racers: Vec<_> = (0..16)
-                .map(|n| scope.spawn(move || (n, commit(store, &commit_of(store, &shard(round), n)).unwrap())))
+                .map(|n| scope.spawn(move || (n, commit(store, &commit_of(store, &shard(round), n), None).unwrap())))
                 .collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
@@ -110,19 +110,19 @@ fn a_commit_whose_reply_was_lost_has_won_when_it_is_tried_again() {
     let (medium, store) = store();
     let own = commit_of(&store, &shard(0), 1);
     let faulty = through(&store, &medium, 0, Fault::LoseReply(Errno::EIO));
-    assert!(matches!(commit(&faulty, &own), Err(StoreError::Io { .. })));
-    assert!(matches!(commit(&faulty, &own), Ok(CommitOutcome::Won { warning: None })));
+    assert!(matches!(commit(&faulty, &own, None), Err(StoreError::Io { .. })));
+    assert!(matches!(commit(&faulty, &own, None), Ok(CommitOutcome::Won { warning: None })));
     assert_eq!(read_hint(&store, &shard(0)).unwrap().attempt, own.attempt);
     // Another one that happens to have the same id is another one.
     let twin = Commit { record: Digest::of(b"twin"), ..own.clone() };
-    assert!(matches!(commit(&store, &twin), Ok(CommitOutcome::Lost(there)) if *there == own));
+    assert!(matches!(commit(&store, &twin, None), Ok(CommitOutcome::Lost(there)) if *there == own));
 }
 
 #[test]
 fn a_hint_that_cannot_be_left_is_a_warning() {
     let (medium, store) = store();
     let faulty = through(&store, &medium, 1, Fault::Fail(Errno::EACCES));
-    let outcome = commit(&faulty, &commit_of(&store, &shard(0), 1)).unwrap();
+    let outcome = commit(&faulty, &commit_of(&store, &shard(0), 1), None).unwrap();
     let CommitOutcome::Won { warning: Some(warning) } = outcome else { panic!("{outcome:?}") };
     assert!(warning.contains("hints/p/s/0") && warning.contains("Permission denied"), "{warning}");
     assert!(read_hint(&store, &shard(0)).is_none());
@@ -139,7 +139,7 @@ fn a_commit_counts_only_where_it_was_made() {
     store.put(&layout::commit(&shard(3)), &copied).unwrap();
     let text = read_commit(&store, &shard(3)).unwrap_err().to_string();
     assert!(text.contains(&elsewhere.to_string()) && text.contains(&store.id().to_string()), "{text}");
-    assert!(commit(&store, &commit_of(&store, &shard(3), 2)).is_err());
+    assert!(commit(&store, &commit_of(&store, &shard(3), 2), None).is_err());
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn whole_attempt(store: &Store, number: u32) -> Result<CommitOutcome, StoreError
     let manifest = manifest_of(&[pack]);
     store.put(&layout::manifest(&Digest::of(&manifest.to_object())), &manifest)?;
     store.put(&layout::log(&shard, &attempt), &log(b"hello"))?;
-    commit(store, &commit_of(store, &shard, number))
+    commit(store, &commit_of(store, &shard, number), None)
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn discarding_takes_what_is_the_attempts_own_and_nothing_else() {
     for number in [1, 2] {
         store.put(&layout::log(&shard(0), &attempt(number)), &log(b"x")).unwrap();
     }
-    commit(&store, &commit_of(&store, &shard(0), 2)).unwrap();
+    commit(&store, &commit_of(&store, &shard(0), 2), None).unwrap();
     let before = medium.keys();
     let what = Discard { packs: &[own], manifests: &[new, old, damaged] };
     discard(&store, &shard(0), &attempt(1), &what).unwrap();
@@ -266,10 +266,10 @@ fn costs_of_a_commit_and_of_looking_for_one() {
     let store = Store::init(Arc::new(recording.clone()), "test", 1).unwrap().0;
     recording.take();
     read_commit(&store, &shard(0)).unwrap();
-    commit(&store, &commit_of(&store, &shard(0), 1)).unwrap();
+    commit(&store, &commit_of(&store, &shard(0), 1), None).unwrap();
     let verbs: Vec<Verb> = recording.take().iter().map(|call| call.verb).collect();
     assert_eq!(verbs, [Verb::Read, Verb::Create, Verb::Replace]);
-    commit(&store, &commit_of(&store, &shard(0), 2)).unwrap();
+    commit(&store, &commit_of(&store, &shard(0), 2), None).unwrap();
     let verbs: Vec<Verb> = recording.take().iter().map(|call| call.verb).collect();
     assert_eq!(verbs, [Verb::Create, Verb::Read]);
 }

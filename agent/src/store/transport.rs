@@ -76,6 +76,12 @@ pub trait Transport: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Bytes a second that the medium takes, as was noticed while long objects were written through this; `None` as long as
+    /// none were, and on a medium that is asked for no durability.
+    fn rate(&self) -> Option<u64> {
+        None
+    }
+
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
 }

@@ -50,7 +50,7 @@ const ITEMS: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compress {
     /// Arrays by their format, and what samples say is incompressible, raw; all else at level 1, where that saves a
-    /// tenth.
+    /// tenth. Where the medium's rate is known, [`Compress::on`] it.
     #[default]
     Auto,
     /// Everything raw.

@@ -75,7 +75,7 @@ fn commit(store: &Store) {
         degraded: Vec::new(),
         extensions: Extensions::default(),
     };
-    store::commit(store, &commit).unwrap();
+    store::commit(store, &commit, None).unwrap();
 }
 
 /// Waits on a thread of its own; what it looks at stays to be seen.

@@ -13,7 +13,7 @@ mod read_ahead;
 mod refusal;
 mod writer;
 
-use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport};
+use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport, pace::Pace};
 use crate::limits::Limits;
 use bytes::Bytes;
 pub use client::Variables;
@@ -47,6 +47,7 @@ struct Medium {
     place: Place,
     engine: Engine,
     parts: Arc<Semaphore>,
+    pace: Pace,
 }
 
 impl fmt::Debug for Medium {
@@ -62,7 +63,8 @@ impl Bucket {
         let client = client::client(&place, variables)?;
         let share = Limits::default().budget() / SHARE;
         let parts = usize::try_from(share / writer::PART as u64).unwrap_or(PARTS).clamp(1, PARTS);
-        let medium = Medium { client, engine: Engine::start()?, parts: Arc::new(Semaphore::new(parts)), place };
+        let (engine, parts, pace) = (Engine::start()?, Arc::new(Semaphore::new(parts)), Pace::default());
+        let medium = Medium { client, engine, parts, pace, place };
         Ok(Self { location: medium.place.to_string(), medium: Arc::new(medium), ahead: ReadAhead::within(share) })
     }
 
@@ -248,6 +250,10 @@ impl Transport for Bucket {
                 other => other,
             }
         })
+    }
+
+    fn rate(&self) -> Option<u64> {
+        self.medium.pace.rate()
     }
 
     fn local_path(&self, _key: &Key) -> Option<PathBuf> {

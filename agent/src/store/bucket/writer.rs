@@ -1,14 +1,14 @@
 //! Long objects: sent in parts while they are written, visible only when the last of them is there.
 
 use super::{
-    super::{Created, ObjectWriter, StoreError},
+    super::{Created, ObjectWriter, StoreError, pace::Full},
     Medium,
     create::Writer,
     engine::Pending,
 };
 use kale_protocol::layout::Key;
 use object_store::{Error, MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload};
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
 /// Length of a part: the shortest that is fast everywhere, and 10,000 of them are longer than any pack. All but the
 /// last have the same, since some servers ask for that.
@@ -24,13 +24,14 @@ pub(super) struct BucketWriter {
     /// There once more than one part was written.
     upload: Option<Box<dyn MultipartUpload>>,
     sent: VecDeque<Pending<Result<(), Error>>>,
+    full: Full,
 }
 
 impl BucketWriter {
     /// Asks nothing of the server yet.
     pub(super) fn begin(medium: Arc<Medium>, key: Key) -> Result<Self, StoreError> {
         let writer = Writer::new()?;
-        Ok(Self { medium, key, writer, part: Vec::new(), upload: None, sent: VecDeque::new() })
+        Ok(Self { medium, key, writer, part: Vec::new(), upload: None, sent: VecDeque::new(), full: Full::default() })
     }
 
     /// Sends what was written, once there is room for one more part on its way.
@@ -45,7 +46,7 @@ impl BucketWriter {
                 self.upload.insert(begun?)
             }
         };
-        let parts = Arc::clone(&self.medium.parts);
+        let (parts, asked) = (Arc::clone(&self.medium.parts), Instant::now());
         let permit = self.medium.engine.run(async move { parts.acquire_owned().await });
         let part = upload.put_part(PutPayload::from(mem::take(&mut self.part)));
         self.sent.push_back(self.medium.engine.begin(async move {
@@ -54,7 +55,14 @@ impl BucketWriter {
             sent
         }));
         // As many as may be on their way are behind it: it has had its time.
-        if self.sent.len() > super::PARTS { self.settle_first() } else { Ok(()) }
+        if self.sent.len() <= super::PARTS {
+            return Ok(());
+        }
+        self.settle_first()?;
+        if let Some((parts, time)) = self.full.arrived(asked, Instant::now()) {
+            self.medium.pace.took(parts * PART as u64, time);
+        }
+        Ok(())
     }
 
     fn settle_first(&mut self) -> Result<(), StoreError> {

@@ -253,6 +253,10 @@ impl Transport for Volume {
         }
     }
 
+    fn rate(&self) -> Option<u64> {
+        self.root.pace().rate()
+    }
+
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         Some(self.path(key))
     }

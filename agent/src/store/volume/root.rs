@@ -1,11 +1,15 @@
 //! The folder of a store, and how much is asked of its medium.
 
-use super::{super::StoreError, failed};
+use super::{
+    super::{StoreError, pace::Pace},
+    failed,
+};
 use std::{
     fs::File,
     io,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Whether what is written is made to outlive a crash of the machine before anything refers to it.
@@ -25,11 +29,12 @@ pub enum Sync {
 pub(super) struct Root {
     path: PathBuf,
     sync: Sync,
+    pace: Arc<Pace>,
 }
 
 impl Root {
     pub(super) fn new(path: PathBuf, sync: Sync) -> Self {
-        Self { path, sync }
+        Self { path, sync, pace: Arc::default() }
     }
 
     /// Makes a file's content durable.
@@ -47,6 +52,11 @@ impl Root {
                 .map_err(failed("sync", folder)),
             _ => Ok(()),
         }
+    }
+
+    /// How fast the medium takes what is written, as far as it is made durable.
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// Whether the medium is to begin with what is still being written.

@@ -1,5 +1,6 @@
 //! Starts the medium on what was written while more is being written, so that the sync at the end is short.
 
+use super::super::pace::Pace;
 use std::{
     fs::File,
     io,
@@ -10,6 +11,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 /// So much is handed to the medium at a time.
@@ -24,6 +26,7 @@ const WAITING: usize = 8;
 pub(super) struct WriteBehind {
     written: u64,
     begun: u64,
+    pace: Arc<Pace>,
     follower: Option<Follower>,
 }
 
@@ -35,6 +38,11 @@ struct Follower {
 }
 
 impl WriteBehind {
+    /// Follows a new file; how fast the medium is goes there.
+    pub(super) fn noting(pace: Arc<Pace>) -> Self {
+        Self { written: 0, begun: 0, pace, follower: None }
+    }
+
     /// Tells that so many more bytes were written to the file, which is the same at every call.
     pub(super) fn advance(&mut self, file: &File, bytes: u64) {
         self.written += bytes;
@@ -43,7 +51,7 @@ impl WriteBehind {
         }
         if self.follower.is_none() {
             // Without a thread or a second descriptor all is left to the sync at the end, which is what counts.
-            self.follower = Follower::start(file).ok();
+            self.follower = Follower::start(file, Arc::clone(&self.pace)).ok();
         }
         if let Some(follower) = &self.follower {
             // It ends only when it is told to.
@@ -70,25 +78,35 @@ impl Drop for WriteBehind {
 }
 
 impl Follower {
-    fn start(file: &File) -> io::Result<Self> {
+    fn start(file: &File, pace: Arc<Pace>) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (stretches, waiting) = sync_channel(WAITING);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let follow = move || {
-            waiting.iter().take_while(|_| !stopped.load(Relaxed)).for_each(|(at, bytes)| write_back(&file, at, bytes));
+            for (at, bytes) in waiting.iter().take_while(|_| !stopped.load(Relaxed)) {
+                if !pace.is_wanted() {
+                    write_back(&file, at, bytes, libc::SYNC_FILE_RANGE_WRITE);
+                    continue;
+                }
+                // Waited for, which holds nobody up: several more may be written meanwhile.
+                let began = Instant::now();
+                if write_back(&file, at, bytes, libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER) {
+                    pace.took(bytes, began.elapsed());
+                }
+            }
         };
         let thread = thread::Builder::new().name("write-behind".to_owned()).spawn(follow)?;
         Ok(Self { stretches, stop, thread })
     }
 }
 
-/// Without effect where it is not supported, and no error then.
+/// Whether it was done: without effect where it is not supported, and no error then.
 #[expect(unsafe_code, reason = "sync_file_range has no safe wrapper")]
-fn write_back(file: &File, offset: u64, bytes: u64) {
-    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else { return };
+fn write_back(file: &File, offset: u64, bytes: u64, how: libc::c_uint) -> bool {
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else { return false };
     // SAFETY: the descriptor is open, and the call reads and writes no memory of ours.
-    let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, how) == 0 }
 }
 
 #[cfg(test)]
@@ -109,6 +127,9 @@ mod tests {
         assert!(behind.follower.is_some());
         behind.end();
         assert!(behind.follower.is_none());
+        // A file system that knows the call said how fast it is.
+        let knows = write_back(&file, 0, 1, libc::SYNC_FILE_RANGE_WRITE);
+        assert_eq!(behind.pace.rate().is_some(), knows);
         let mut short = WriteBehind::default();
         short.advance(&file, STRETCH - 1);
         assert!(short.follower.is_none());

@@ -7,7 +7,7 @@ use super::{
     root::Root,
     write_behind::WriteBehind,
 };
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 /// An object that is being written.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ impl VolumeWriter {
 
     /// An object of which the beginning is written.
     pub(super) fn of(temporary: Temporary, target: PathBuf) -> Self {
-        Self { behind: WriteBehind::default(), temporary, target }
+        let behind = WriteBehind::noting(Arc::clone(temporary.root().pace()));
+        Self { behind, temporary, target }
     }
 }
 

@@ -1,0 +1,50 @@
+//! What the medium of a store is seen to take, and what is decided by it.
+
+use kale_tests::sandbox::Sandbox;
+use serde_json::Value;
+
+/// Text of 35 MB, another one for each start: more than it takes to time the medium, and it compresses well.
+fn text(start: u32) -> String {
+    format!("seq {start} {} > $KALE_OUT_X", start + 4_400_000)
+}
+
+fn shown(place: &Sandbox, run: &str) -> Value {
+    place.json(["show", &format!("p/{run}/s")])
+}
+
+/// Bytes a second and a core from which on text is not compressed: docs/decisions/0005-compression-and-deduplication.md.
+const RAW_FROM: u64 = 200_000_000;
+
+#[test]
+fn the_next_attempt_decides_by_what_the_last_one_saw() {
+    let place = Sandbox::new();
+    place.step("s", ["--run", "one", "--compress", "never", "--out", "x"], &text(1_000_000));
+    let first = shown(&place, "one");
+    assert_eq!((&first["medium"]["kept"], &first["medium"]["known_bytes_per_second"]), (&"raw".into(), &Value::Null));
+    let mut rate = first["medium"]["seen_bytes_per_second"].as_u64().expect("more than enough was written");
+    for (run, start, threads) in [("two", 2_000_000, "1"), ("three", 3_000_000, "24")] {
+        place.step("s", ["--run", run, "--threads", threads, "--out", "x"], &text(start));
+        let shown = shown(&place, run);
+        let medium = &shown["medium"];
+        assert_eq!(medium["known_bytes_per_second"], rate, "{shown}");
+        let is_raw = rate / threads.parse::<u64>().unwrap() >= RAW_FROM;
+        assert_eq!(medium["kept"], if is_raw { "raw" } else { "by-content" }, "{shown}");
+        let (stored, raw) =
+            (shown["outputs"][0]["stored_bytes"].as_u64(), shown["outputs"][0]["totals"]["raw_bytes"].as_u64());
+        assert_eq!(stored.unwrap() > raw.unwrap() / 2, is_raw, "{shown}");
+        // What was compressed may have been too little to time the medium again.
+        rate = medium["seen_bytes_per_second"].as_u64().unwrap_or(rate);
+    }
+    let told = place.ok(["show", "p/three/s"]);
+    assert!(told.contains("stored as") && told.contains("/s before"), "{told}");
+}
+
+#[test]
+fn what_somebody_decided_stays() {
+    let place = Sandbox::new();
+    place.step("s", ["--run", "one", "--compress", "never", "--out", "x"], &text(1_000_000));
+    place.step("s", ["--run", "two", "--compress", "zstd:1", "--threads", "1", "--out", "x"], &text(2_000_000));
+    let shown = shown(&place, "two");
+    assert_eq!(shown["medium"]["kept"], "compressed", "{shown}");
+    assert!(shown["outputs"][0]["stored_bytes"].as_u64() < Some(20_000_000), "{shown}");
+}
