@@ -26,21 +26,22 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
     place.write("large", &content);
     place.ok(["save", "large", "large", "-q"]);
     let [work, made, go] = ["place", "place/made", "place/go"].map(|path| place.path(path));
-    let phases: [(&str, Reached); 3] = [
-        ("restoring", &|_| until("input", || (held(&work) > 0).then_some(()))),
-        ("running", &|container| container.wait_for("ready")),
-        ("storing", &|container| {
+    // Only what is to be stored for a while is long.
+    let phases: [(&str, u32, Reached); 3] = [
+        ("restoring", 1000, &|_| until("input", || (held(&work) > 0).then_some(()))),
+        ("running", 1000, &|container| container.wait_for("ready")),
+        ("storing", 300_000_000, &|container| {
             container.wait_for("ready");
             let before = held(&place.store());
             fs::write(&go, "").expect("a file of the sandbox");
             until("output", || (held(&place.store()) > before + (8 << 20)).then_some(()));
         }),
     ];
-    for (phase, reached) in phases {
+    for (phase, bytes, reached) in phases {
         let _ = fs::remove_dir_all(&work);
         let arguments = ["--step", phase, "--in", "large:large=/place/large", "--out", "made=/place/made"];
-        let shell = "echo ready; until test -e go; do sleep 0.02; done; head -c 300000000 /dev/urandom > made";
-        let container = image.start(&place, &[], &arguments, shell);
+        let shell = format!("echo ready; until test -e go; do sleep 0.02; done; head -c {bytes} /dev/urandom > made");
+        let container = image.start(&place, &[], &arguments, &shell);
         let kill = container.killer();
         reached(&container);
         kill();
@@ -51,7 +52,7 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
         fs::write(&go, "").expect("a file of the sandbox");
         // An input is never restored over what is there.
         let _ = fs::remove_file(place.path("place/large"));
-        let again = image.step(&place, &[], &arguments, shell);
+        let again = image.step(&place, &[], &arguments, &shell);
         assert_eq!(again.status, 0, "{phase}: {again}");
         place.ok(["load", &address, phase, "-q"]);
         assert!(fs::read(place.path(phase)).unwrap() == fs::read(&made).unwrap(), "{phase}");
