@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the flights pipeline on this machine: every step under kale-agent, all of them started at once.
 
-prepare -> split -> train[0..11] -> evaluate -> report
+prepare -> split -> train[0..11] -> evaluate -> report; with --months 3, train[0..2]
 
 The agent of each step waits until what the step needs is committed in the store, so that nothing here orders
 the steps. Needs Python 3.9 and no packages; the steps need what requirements.txt names.
@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 PIPELINE = "flights"
-SHARDS = 12
+MONTHS = 12
 WAIT = "10m"
 HERE = Path(__file__).resolve().parent
 # An agent gives its command 30 s to end; more than that is no longer an orderly stop.
@@ -157,15 +157,19 @@ def parse():
     option("--store", default="target/flights/store", metavar="PATH", help="made if not there [%(default)s]")
     option("--run", metavar="NAME", help="name of the run [the first free of run-1, run-2, ...]")
     option("--agent", default="kale-agent", metavar="PATH", help="the agent's binary [%(default)s]")
-    option("--python", default=sys.executable, metavar="PATH", help="one that has the requirements [%(default)s]")
+    option("--python", metavar="PATH", help="one that has the requirements [this one; in containers, the image's]")
     option("--workers", type=int, default=os.cpu_count(), metavar="N", help="shards of train at a time [%(default)s]")
+    option("--months", type=int, default=MONTHS, metavar="N", help="so many of the year, from January [%(default)s]")
     option("--work", default="target/flights", metavar="PATH", help="for logs and the picture [%(default)s]")
     option("--containers", metavar="IMAGE", help="run each step in a container of this image, with nothing allowed")
+    option("--mount", action="append", default=[], metavar="PATH", help="of this machine, what containers may read")
     anybody = os.getuid() or ANYBODY
     option("--user", type=int, default=anybody, metavar="ID", help="who steps in containers are [%(default)s]")
     options = parser.parse_args()
     if options.workers < 1:
         parser.error("--workers must be at least 1")
+    if not 2 <= options.months <= MONTHS:
+        parser.error("--months must be 2 to 12: each month's model is tried on another one's flights")
     agent = options.agent if "/" in options.agent else which(options.agent)
     if not agent or not os.access(agent, os.X_OK):
         parser.error(f"there is no agent at {options.agent}: name the binary with --agent")
@@ -209,14 +213,16 @@ def make_job(options, work, step, shard):
     """The command of one job: the same for a process and in a container, but for the paths."""
     inside = options.containers is not None
     agent, store, scripts, python = (
-        ("kale-agent", "/store", Path("/flights"), "python3")
+        ("/kale/bin/kale-agent", "/store", Path("/flights"), options.python or "python3")
         if inside
-        else (options.agent, options.store, HERE, options.python)
+        else (options.agent, options.store, HERE, options.python or sys.executable)
     )
     argv = [agent, "run", "--store", store, "--pipeline", PIPELINE, "--run", options.run, "--step", step]
     if shard is not None:
-        argv += ["--shard", f"{shard}/{SHARDS}"]
+        argv += ["--shard", f"{shard}/{options.months}"]
     argv += [flag.format(month=(shard or 0) + 1) for flag in STEPS[step][1]]
+    if step == "prepare" and options.months != MONTHS:
+        argv += ["--param", f"months={options.months}"]
     argv += ["--wait", WAIT, "--", python, str(scripts / f"{step}.py")]
     suffix = "" if shard is None else f"-{shard:02}"
     container = None
@@ -225,8 +231,10 @@ def make_job(options, work, step, shard):
         argv = [
             *["docker", "run", "--rm", "--name", container, *HARDENED, "--user", f"{options.user}:{options.group}"],
             *["-e", "HOME=/tmp", "-e", "OMP_NUM_THREADS=1"],
-            *["-v", f"{options.store}:/store", "-v", f"{options.agent}:/usr/local/bin/kale-agent:ro"],
-            *["-v", f"{HERE}:/flights:ro", options.containers, *argv],
+            *["-v", f"{options.store}:/store", "-v", f"{options.agent}:{agent}:ro"],
+            *["-v", f"{HERE}:/flights:ro"],
+            *[word for path in options.mount for word in ("-v", f"{path}:{path}:ro")],
+            *[options.containers, *argv],
         ]
     return Job(step, shard, argv, work / f"{step}{suffix}.log", container)
 
@@ -288,7 +296,7 @@ def tour(options, picture):
         ["ls", run],
         ["head", f"{run}/prepare:flights", "-n", "5"],
         ["show", f"{run}/evaluate"],
-        ["log", f"{run}/train[6]"],
+        ["log", f"{run}/train[{options.months // 2}]"],
         ["load", f"{run}/report:report/report.png", str(picture)],
     ):
         print(f"\n$ kale-agent {shlex.join(arguments)} --store {shlex.quote(options.store)}", flush=True)
@@ -309,7 +317,7 @@ def main():
 
     jobs = []
     for step in STEPS:
-        for shard in range(SHARDS) if step == "train" else [None]:
+        for shard in range(options.months) if step == "train" else [None]:
             jobs.append(make_job(options, work, step, shard))
     print(f"{PIPELINE}/{options.run}: {len(jobs)} jobs, their output goes to {work}", flush=True)
     progress = Progress(jobs)

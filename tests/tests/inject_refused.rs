@@ -42,14 +42,15 @@ fn images_are_looked_up_and_never_guessed() {
         let told = place.call([&["inject", "m.yaml", "--image", IMAGE][..], more].concat());
         assert_eq!(told.status, 0, "{told}");
         assert!(
-            told.stdout.contains("run, --, /entry]") && told.stdout.contains("args: [a]  # kale-agent: from the image"),
+            told.stdout.contains("run, --stop-signal=SIGUSR1, --, /entry]")
+                && told.stdout.contains("args: [a]  # kale-agent: from the image"),
             "{told}"
         );
     };
-    place.write("index.yaml", "nowhere.example/x:1: {entrypoint: [/entry], cmd: [a]}\n");
+    place.write("index.yaml", "nowhere.example/x:1: {entrypoint: [/entry], cmd: [a], stop-signal: SIGUSR1}\n");
     known(&["--no-engine", "--image-index", "index.yaml"]);
     // An OCI layout, as a folder and as a tar file.
-    let config = r#"{"config": {"Entrypoint": ["/entry"], "Cmd": ["a"]}}"#;
+    let config = r#"{"config": {"Entrypoint": ["/entry"], "Cmd": ["a"], "StopSignal": "SIGUSR1"}}"#;
     place.write("oci/oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#);
     place.write(
         "oci/index.json",
@@ -80,13 +81,14 @@ fn images_are_looked_up_and_never_guessed() {
     // An engine that answers.
     let engine = place.write(
         "bin/docker",
-        "#!/bin/sh\n[ \"$1 $2\" = 'image inspect' ] && echo '{\"Entrypoint\": [\"/entry\"], \"Cmd\": [\"a\"]}'\n",
+        "#!/bin/sh\n[ \"$1 $2\" = 'image inspect' ] && \
+            echo '{\"Entrypoint\": [\"/entry\"], \"Cmd\": [\"a\"], \"StopSignal\": \"SIGUSR1\"}'\n",
     );
     fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
     let mut agent = place.agent();
     agent.env("PATH", format!("{}:/usr/bin:/bin", place.path("bin").display()));
     let told = Told::of(&agent.args(["inject", "m.yaml", "--image", IMAGE]).output().unwrap());
-    assert!(told.status == 0 && told.stdout.contains("run, --, /entry]"), "{told}");
+    assert!(told.status == 0 && told.stdout.contains("run, --stop-signal=SIGUSR1, --, /entry]"), "{told}");
     // Files that are none of these.
     place.write("broken.tar", "x".repeat(2000));
     for (archive, status) in [("broken.tar", 190), ("missing.tar", 195)] {

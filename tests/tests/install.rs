@@ -72,7 +72,8 @@ fn a_binary_that_runs_is_replaced_under_it() {
     let place = Sandbox::without_store();
     let path = place.path("agent");
     // Another binary, that runs: writing to it would fail with ETXTBSY.
-    fs::copy("/bin/sleep", &path).unwrap();
+    // Copied by another process: what this one has open for writing, what other tests start just then has open, too.
+    assert!(Command::new("cp").arg("/bin/sleep").arg(&path).status().unwrap().success());
     let mut running = Command::new(&path).arg("60").stdin(Stdio::null()).spawn().unwrap();
     place.ok(["install", "agent"]);
     is_ours(&place, "agent");

@@ -30,6 +30,9 @@ pub(super) fn run(args: RunArgs, look: Look) -> Result<u8, Failure> {
     let mut signals = Signals::block().map_err(StepError::from)?;
     let started_ns = step::now_ns();
     let settings = settle(args)?;
+    if let Some(signal) = settings.stop_signal {
+        signals.end_on(signal);
+    }
     let workdir = std::env::current_dir().map_err(|error| {
         Failure::new(Code::Io, format!("cannot tell the working directory: {error}"), "does it exist?")
     })?;
@@ -96,6 +99,10 @@ fn settle(args: RunArgs) -> Result<StepSettings, Failure> {
         wait: or_duration(args.wait, "wait", spec.wait.as_deref())?,
         timeout: or_duration(args.timeout, "timeout", spec.timeout.as_deref())?,
         grace: or_duration(args.grace, "grace", spec.grace.as_deref())?.unwrap_or(GRACE),
+        stop_signal: match (args.stop_signal, &spec.stop_signal) {
+            (None, Some(text)) => Some(spec::parse("stop-signal", text)?),
+            (given, _) => given,
+        },
         policy,
         dir: args.dir.or(spec.dir),
         log: match args.log.or(spec.log) {

@@ -35,6 +35,7 @@ pub(super) struct Spec {
     pub(super) wait: Option<String>,
     pub(super) timeout: Option<String>,
     pub(super) grace: Option<String>,
+    pub(super) stop_signal: Option<String>,
     pub(super) accept_codes: Option<String>,
     pub(super) retries: Option<u32>,
     pub(super) retry_pause: Option<String>,

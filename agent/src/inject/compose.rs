@@ -6,7 +6,7 @@ use super::{
     plan::{Plan, Step, View},
     settings::{BIN_DIR, IMAGE_BIN, NAME, STORE_VOLUME, StepSettings, Volume},
     tmpfs,
-    wrap::{Found, is_ours, whole_grace},
+    wrap::{Found, is_ours, stop_by, whole_grace},
     yaml::{edit::Place, mark::Mark, value::Value},
 };
 use std::time::Duration;
@@ -101,7 +101,9 @@ fn entrypoint(
         plan.steps.push(Step { name: found.name.clone(), place: format!("service {}", found.name), left });
         return Ok(false);
     }
-    let agent = found.words(plan, settings)?;
+    let mut agent = found.words(plan, settings)?;
+    let signal = plan.text_of(service, "stop_signal")?;
+    stop_by(&mut agent, signal);
     match (own, words) {
         (Some(own), Some(words)) if plan.items(own).is_some() && !words.is_empty() => {
             plan.prefix(service, "entrypoint", &agent)?;
@@ -112,6 +114,9 @@ fn entrypoint(
         }
         _ => {
             let known = found.look_up(plan, images, "entrypoint")?;
+            if signal.is_none() {
+                stop_by(&mut agent, known.stop_signal.as_deref());
+            }
             // A dollar sign is compose's own.
             let escaped = |words: Vec<String>| words.into_iter().map(|word| word.replace('$', "$$"));
             let has_command = plan.get(service, "command")?.is_some();

@@ -135,7 +135,7 @@ impl Found<'_> {
             self.leave(plan, "it runs under an agent already, which somebody else put there");
             return Ok(false);
         }
-        let words = self.words(plan, settings)?;
+        let mut words = self.words(plan, settings)?;
         if !command.is_empty() {
             plan.prefix(self.container, "command", &words)?;
         } else if !lent.is_empty() {
@@ -146,7 +146,8 @@ impl Found<'_> {
             let known = self.look_up(plan, images, "command")?;
             // What an image says is taken as it is; in a manifest the cluster replaces variables.
             let plainly = |words: Vec<String>| words.into_iter().map(|word| escape(&word, &|_| true)).collect();
-            let known = Known { entrypoint: plainly(known.entrypoint), cmd: plainly(known.cmd) };
+            stop_by(&mut words, known.stop_signal.as_deref());
+            let known = Known { entrypoint: plainly(known.entrypoint), cmd: plainly(known.cmd), stop_signal: None };
             let whole = Value::texts(words.into_iter().chain(known.entrypoint.clone()));
             plan.set(self.container, "command", &whole, Some("image"), &Mark::FromImage)?;
             if !self.fills_args {
@@ -182,6 +183,16 @@ impl Found<'_> {
             why: vain.why,
             code: vain.code,
         })
+    }
+}
+
+/// Has the agent take for a request to end what its container is stopped with, where it would not do that anyway.
+pub(super) fn stop_by(words: &mut Vec<String>, signal: Option<&str>) {
+    let Some(signal) = signal.map(str::trim).filter(|signal| !signal.is_empty()) else { return };
+    let name = signal.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if !["TERM", "INT", "QUIT", "HUP", "KILL", "15", "2", "3", "1", "9"].contains(&name) {
+        words.insert(words.len() - 1, format!("--stop-signal={signal}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a step is told to do, once flags, environment and spec file have been brought together.
 
-use super::{StepError, policy::FailurePolicy};
+use super::{StepError, policy::FailurePolicy, supervise::StopSignal};
 use kale_protocol::{address::Address, id::StoreId, layout::Shard, name::Name};
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
@@ -39,6 +39,8 @@ pub struct StepSettings {
     pub timeout: Option<Duration>,
     /// How long the command may take to end after TERM.
     pub grace: Duration,
+    /// The signal that an engine stops the step with, if it is none that asks for an end anyway.
+    pub stop_signal: Option<StopSignal>,
     /// What to do about a command that fails.
     pub policy: FailurePolicy,
     /// The agent's own folder for this step.

@@ -144,8 +144,8 @@ def compose(documents):
     services = document["services"]
     known = {
         "build", "command", "depends_on", "deploy", "entrypoint", "environment", "env_file", "healthcheck", "image",
-        "labels", "network_mode", "networks", "ports", "read_only", "restart", "stop_grace_period", "tmpfs", "user",
-        "volumes", "working_dir",
+        "labels", "network_mode", "networks", "ports", "read_only", "restart", "stop_grace_period", "stop_signal",
+        "tmpfs", "user", "volumes", "working_dir",
     }  # fmt: skip
     for name, service in services.items():
         assert set(service) <= known, f"{name}: {set(service) - known}"

@@ -26,21 +26,22 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
     place.write("large", &content);
     place.ok(["save", "large", "large", "-q"]);
     let [work, made, go] = ["place", "place/made", "place/go"].map(|path| place.path(path));
-    let phases: [(&str, Reached); 3] = [
-        ("restoring", &|_| until("input", || (held(&work) > 0).then_some(()))),
-        ("running", &|container| container.wait_for("ready")),
-        ("storing", &|container| {
+    // Only what is to be stored for a while is long.
+    let phases: [(&str, u32, Reached); 3] = [
+        ("restoring", 1000, &|_| until("input", || (held(&work) > 0).then_some(()))),
+        ("running", 1000, &|container| container.wait_for("ready")),
+        ("storing", 300_000_000, &|container| {
             container.wait_for("ready");
             let before = held(&place.store());
             fs::write(&go, "").expect("a file of the sandbox");
             until("output", || (held(&place.store()) > before + (8 << 20)).then_some(()));
         }),
     ];
-    for (phase, reached) in phases {
+    for (phase, bytes, reached) in phases {
         let _ = fs::remove_dir_all(&work);
         let arguments = ["--step", phase, "--in", "large:large=/place/large", "--out", "made=/place/made"];
-        let shell = "echo ready; until test -e go; do sleep 0.02; done; head -c 300000000 /dev/urandom > made";
-        let container = image.start(&place, &[], &arguments, shell);
+        let shell = format!("echo ready; until test -e go; do sleep 0.02; done; head -c {bytes} /dev/urandom > made");
+        let container = image.start(&place, &[], &arguments, &shell);
         let kill = container.killer();
         reached(&container);
         kill();
@@ -51,7 +52,7 @@ fn killed_in_any_phase_a_step_is_all_there_or_not_at_all() {
         fs::write(&go, "").expect("a file of the sandbox");
         // An input is never restored over what is there.
         let _ = fs::remove_file(place.path("place/large"));
-        let again = image.step(&place, &[], &arguments, shell);
+        let again = image.step(&place, &[], &arguments, &shell);
         assert_eq!(again.status, 0, "{phase}: {again}");
         place.ok(["load", &address, phase, "-q"]);
         assert!(fs::read(place.path(phase)).unwrap() == fs::read(&made).unwrap(), "{phase}");
@@ -118,6 +119,59 @@ fn stopped_by_the_engine_a_step_says_so() {
         // The shell says a word of its own where its `sleep` was ended, before or after that.
         let log = place.ok(["log", &format!("p/r/{step}")]);
         assert!(log.starts_with("ready\n") && log.contains(said), "{step}: {log}");
+    }
+}
+
+#[test]
+fn stopped_without_any_grace_a_step_is_all_there_or_not_at_all() {
+    let place = Sandbox::new();
+    let Some(image) = Image::build("stopped_without_any_grace_a_step_is_all_there_or_not_at_all", &place) else {
+        return;
+    };
+    let go = place.path("place/go");
+    for (phase, bytes) in [("saved-1", 100), ("saved-2", 100), ("saved-3", 100), ("storing", 300_000_000)] {
+        let _ = fs::remove_file(&go);
+        let storing = phase == "storing";
+        let arguments = ["--step", phase, "--out", "made=/place/made"];
+        let shell = format!(
+            "trap '' TERM; rm -f made; head -c 5000000 /dev/urandom > part; kale-agent save -q part part; \
+            echo ready; until test -e go; do sleep 0.02; done; head -c {bytes} /dev/urandom > made"
+        );
+        let container = image.start(&place, &[], &arguments, &shell);
+        container.wait_for("ready");
+        if storing {
+            let before = held(&place.store());
+            fs::write(&go, "").expect("a file of the sandbox");
+            until("output", || (held(&place.store()) > before + (8 << 20)).then_some(()));
+        }
+        // TERM, and KILL right behind it: what comes before the other's end is not in our hands.
+        container.docker(&["stop", "--time", "0"]);
+        let status = container.ended().status;
+        let address = format!("{phase}:made");
+        let committed = place.call(["load", &address, "first", "-q"]).status == 0;
+        match (status, storing) {
+            (137, false) => assert!(!committed, "{phase}"),
+            (137, true) => {}
+            (status, storing) => assert_eq!((status, storing, committed), (0, true, true), "{phase}"),
+        }
+        assert_eq!(place.path("first").exists(), committed, "{phase}");
+        let attempts = place.store().join("runs/p/r").join(phase).join("0");
+        let mut attempts = fs::read_dir(attempts).into_iter().flatten().flatten().map(|entry| entry.path());
+        // Milliseconds decide whether it could say that it was told to end. What it said is whole.
+        if !committed && attempts.any(|attempt| attempt.join("stopped").is_file()) {
+            let failure = place.json(["show", &format!("p/r/{phase}")])["failure"].to_string();
+            assert!(failure.contains("told to end by signal 15"), "{phase}: {failure}");
+        }
+        place.ok(["verify", "-q"]);
+
+        fs::write(&go, "").expect("a file of the sandbox");
+        let again = image.step(&place, &[], &arguments, &shell);
+        assert_eq!((again.status, again.stderr.contains("committed already")), (0, committed), "{phase}: {again}");
+        place.ok(["load", &address, phase, "-q"]);
+        let expected = place.path(if committed { "first" } else { "place/made" });
+        assert!(fs::read(place.path(phase)).unwrap() == fs::read(expected).unwrap(), "{phase}");
+        let _ = fs::remove_file(place.path("first"));
+        place.ok(["verify", "-q"]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! What operators forbid containers, one thing after the other and all at once.
 
 use super::image::Image;
-use kale_tests::sandbox::Sandbox;
+use kale_tests::{binary::kale_agent, sandbox::Sandbox};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 const SETTINGS: [(&str, &[&str]); 5] = [
     ("read-only", &["--read-only"]),
@@ -52,4 +53,37 @@ fn what_cannot_be_written_is_said() {
         &["run", "--pipeline", "p", "--step", "s", "--", "/kale-agent", "--version"],
     );
     assert!(told.status == 195 && told.stderr.contains("--dir or TMPDIR"), "{told}");
+}
+
+#[test]
+fn install_needs_nothing_that_is_forbidden() {
+    let place = Sandbox::without_store();
+    let Some(image) = Image::build("install_needs_nothing_that_is_forbidden", &place) else { return };
+    let agent = fs::read(kale_agent()).unwrap();
+    let into = |folder: &Path, mode, options: &[&str]| {
+        fs::create_dir(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        let volume = format!("{}:/kale/bin", folder.display());
+        image.run(&[options, &["--volume", &volume]].concat(), &["install", "/kale/bin"])
+    };
+    // `run` takes the network from every container.
+    for (name, options) in SETTINGS.into_iter().chain([("no-network", &[][..])]) {
+        let folder = place.path(name);
+        let told = into(&folder, 0o777, options);
+        assert!(told.status == 0 && told.stdout.starts_with("installed"), "{name}: {told}");
+        let names: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["kale-agent"], "{name}");
+        let installed = folder.join("kale-agent");
+        assert!(fs::read(&installed).unwrap() == agent, "{name}");
+        assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o555, "{name}");
+    }
+    // Memory is the only place where it may write: all of what it wrote ends with the container.
+    let told = image.run(&["--read-only", "--tmpfs", "/kale/bin"], &["install", "/kale/bin"]);
+    assert!(told.status == 0 && told.stdout.starts_with("installed"), "{told}");
+    // Each container was what it was said to be: with nowhere to write, there is no installing.
+    let told = image.run(&["--read-only"], &["install", "/copy"]);
+    assert!(told.status == 195 && told.stderr.contains("/copy"), "{told}");
+    let told = into(&place.path("not-theirs"), 0o755, &["--user", "12345"]);
+    assert!(told.status == 195 && told.stderr.contains("/kale/bin"), "{told}");
+    assert_eq!(fs::read_dir(place.path("not-theirs")).unwrap().count(), 0);
 }

@@ -4,6 +4,7 @@ mod ends;
 mod hardened;
 mod image;
 mod images;
+mod stops;
 mod together;
 
 use image::Image;

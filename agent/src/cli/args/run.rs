@@ -6,6 +6,7 @@ use crate::{
     step::{
         policy::AcceptedCodes,
         settings::{Dedup, FanOutSetting, InputSetting, LongArgs},
+        supervise::StopSignal,
     },
     store::Sync,
 };
@@ -50,6 +51,9 @@ pub(in crate::cli) struct RunArgs {
     /// How long the command may take to end after TERM, before KILL [default: 30s].
     #[arg(long, env = "KALE_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(in crate::cli) grace: Option<Duration>,
+    /// A further signal that asks for an end, beside TERM, INT, QUIT and HUP: the image's STOPSIGNAL, such as USR1.
+    #[arg(long, env = "KALE_STOP_SIGNAL", value_name = "SIGNAL")]
+    pub(in crate::cli) stop_signal: Option<StopSignal>,
     /// Exit codes of the command that count as success, such as 3,10-12.
     #[arg(long, env = "KALE_ACCEPT_CODES", value_name = "CODES")]
     pub(in crate::cli) accept_codes: Option<AcceptedCodes>,

@@ -14,11 +14,17 @@ pub(super) struct Config {
     entrypoint: Option<Vec<String>>,
     #[serde(rename = "Cmd")]
     cmd: Option<Vec<String>>,
+    #[serde(rename = "StopSignal")]
+    stop_signal: Option<String>,
 }
 
 impl From<Config> for Known {
     fn from(config: Config) -> Self {
-        Self { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() }
+        Self {
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            cmd: config.cmd.unwrap_or_default(),
+            stop_signal: config.stop_signal,
+        }
     }
 }
 

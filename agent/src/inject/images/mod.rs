@@ -22,7 +22,7 @@ use std::{
 /// The largest index file, in bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// What an image says it runs.
+/// What an image says it runs, and is stopped with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Known {
@@ -30,6 +30,9 @@ pub struct Known {
     pub entrypoint: Vec<String>,
     /// CMD.
     pub cmd: Vec<String>,
+    /// STOPSIGNAL.
+    #[serde(rename = "stop-signal")]
+    pub stop_signal: Option<String>,
 }
 
 /// Where images are looked up, in this order: the index, a local engine, archives, their registries.

@@ -16,7 +16,7 @@ mod terminal;
 pub(super) use arguments::longest_argument;
 pub use keep::Kept;
 pub use signals::Signals;
-pub use stop::Stop;
+pub use stop::{Stop, StopSignal};
 
 use crate::limits::Limits;
 use kale_protocol::{
@@ -34,7 +34,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use stop::Stopping;
+use stop::{StopRequests, Stopping};
 use terminal::Terminal;
 use tokio::{sync::oneshot, time};
 
@@ -204,7 +204,8 @@ struct Running<'a> {
 
 impl Running<'_> {
     async fn until_exit(&mut self, supervision: &mut Supervision<'_>) -> (Exit, Option<Stop>) {
-        let mut stopping = Stopping::new(supervision.grace, supervision.timeout, Instant::now());
+        let mut stopping =
+            Stopping::new(self.listener.requests(), supervision.grace, supervision.timeout, Instant::now());
         loop {
             let signal = tokio::select! {
                 biased;
@@ -273,7 +274,7 @@ impl Running<'_> {
                 tokio::select! {
                     biased;
                     signal = self.listener.next() => {
-                        note_late(signal, stopped_by);
+                        note_late(self.listener.requests(), signal, stopped_by);
                         if signal == libc::SIGTERM {
                             break;
                         }
@@ -287,8 +288,8 @@ impl Running<'_> {
 }
 
 /// Remembers a request to end that came after the command had ended, for whoever goes on from here.
-fn note_late(signal: i32, stopped_by: &mut Option<Stop>) {
-    if stop::is_stop_request(signal) {
+fn note_late(requests: StopRequests, signal: i32, stopped_by: &mut Option<Stop>) {
+    if requests.contain(signal) {
         stopped_by.get_or_insert(Stop::Signal(signal));
     }
 }
@@ -302,10 +303,10 @@ async fn drain(pumps: &mut Pumps, listener: &Listener<'_>, notes: &mut Vec<Strin
             biased;
             () = pumps.ended(notes) => return,
             signal = listener.next() => {
-                note_late(signal, stopped_by);
+                note_late(listener.requests(), signal, stopped_by);
                 if signal == libc::SIGCHLD {
                     while signals::reap_any().is_some() {}
-                } else if stop::is_stop_request(signal) {
+                } else if listener.requests().contain(signal) {
                     pumps.abandon();
                     notes.push("the agent was told to end while output was still being passed on".into());
                     return;

@@ -4,7 +4,10 @@
 //! otherwise drops whatever has no handler. A fault of the agent's own (SIGSEGV and the like) still ends it: the
 //! kernel forces those through any mask.
 
-use super::{SuperviseError, stop::is_stop_request};
+use super::{
+    SuperviseError,
+    stop::{StopRequests, StopSignal},
+};
 use nix::sys::{
     prctl,
     signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction},
@@ -75,6 +78,7 @@ fn set_disposition(signal: Signal, ignored: bool) -> io::Result<()> {
 pub struct Signals {
     fd: SignalFd,
     pub(super) inherited: Inherited,
+    requests: StopRequests,
     witness: Option<Witness>,
 }
 
@@ -102,7 +106,12 @@ impl Signals {
         prctl::set_child_subreaper(true).map_err(setup("become a subreaper"))?;
         let fd = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(setup("open a signal descriptor"))?;
-        Ok(Self { fd, inherited, witness: None })
+        Ok(Self { fd, inherited, requests: StopRequests::default(), witness: None })
+    }
+
+    /// From now on takes this signal, too, for one that asks the agent to end.
+    pub fn end_on(&mut self, signal: StopSignal) {
+        self.requests = StopRequests(Some(signal));
     }
 
     /// From now on tells of every signal that asks the agent to end, before anything else is done about it: what is
@@ -116,7 +125,7 @@ impl Signals {
         self.witness = None;
     }
 
-    /// Completes with the signal's number when the agent is told to end: TERM, INT, QUIT or HUP.
+    /// Completes with the signal's number when the agent is told to end: TERM, INT, QUIT, HUP, or what somebody named.
     ///
     /// For the time when no command runs: other signals are dropped, orphans are reaped. Needs a tokio runtime with
     /// I/O; may be dropped at any time without losing a signal.
@@ -125,7 +134,7 @@ impl Signals {
         loop {
             match listener.next().await {
                 libc::SIGCHLD => while reap_any().is_some() {},
-                signal if is_stop_request(signal) => return Ok(signal),
+                signal if self.requests.contain(signal) => return Ok(signal),
                 _ => {}
             }
         }
@@ -147,6 +156,11 @@ pub(super) struct Listener<'a> {
 }
 
 impl Listener<'_> {
+    /// The signals that ask the agent to end.
+    pub(super) fn requests(&self) -> StopRequests {
+        self.signals.requests
+    }
+
     /// The next signal; it may be dropped while it waits without losing one.
     pub(super) async fn next(&self) -> i32 {
         loop {
@@ -157,7 +171,9 @@ impl Listener<'_> {
             match self.signals.fd.read_signal() {
                 Ok(Some(info)) => {
                     let signal = info.ssi_signo as i32;
-                    if let Some(Witness(tell)) = self.signals.witness.as_ref().filter(|_| is_stop_request(signal)) {
+                    if let Some(Witness(tell)) =
+                        self.signals.witness.as_ref().filter(|_| self.requests().contain(signal))
+                    {
                         tell(signal);
                     }
                     return signal;

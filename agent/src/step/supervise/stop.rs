@@ -1,6 +1,10 @@
 //! When the command is stopped, and how hard: a state machine that is told of signals and time, and sends nothing.
 
-use std::time::{Duration, Instant};
+use nix::sys::signal::Signal;
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 /// Why a command was stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +17,52 @@ pub enum Stop {
     Requested(String),
 }
 
-/// Whether a signal asks the agent to end.
-pub(super) fn is_stop_request(signal: i32) -> bool {
-    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
+/// What an engine stops a container with, where that is said: an image's STOPSIGNAL.
+///
+/// Read as engines do: `QUIT`, `SIGQUIT`, `3`, `RTMIN+3`. Not CHLD, which says something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopSignal(i32);
+
+impl FromStr for StopSignal {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.to_ascii_uppercase();
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        let (base, rest) = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+            (Some(rest), _) => (libc::SIGRTMIN(), rest),
+            (_, Some(rest)) => (libc::SIGRTMAX(), rest),
+            _ => (0, name),
+        };
+        let named = || Signal::iterator().find(|signal| signal.as_str().strip_prefix("SIG") == Some(name));
+        let number = match rest.parse::<i32>() {
+            Ok(number) => base.saturating_add(number),
+            Err(_) if rest.is_empty() => base,
+            Err(_) => named().map_or(0, |signal| signal as i32),
+        };
+        match number {
+            libc::SIGCHLD => Err("it says that a process has ended"),
+            number if (1..=libc::SIGRTMAX()).contains(&number) => Ok(Self(number)),
+            _ => Err("no such signal: say QUIT, SIGQUIT, 3 or RTMIN+3"),
+        }
+    }
+}
+
+/// The signals that ask the agent to end: TERM, INT, QUIT, HUP, and what somebody named.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StopRequests(pub(super) Option<StopSignal>);
+
+impl StopRequests {
+    pub(super) fn contain(self, signal: i32) -> bool {
+        matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
+            || self.0 == Some(StopSignal(signal))
+    }
 }
 
 /// The way from running to killed: a first request starts the grace period, its end or a second TERM kills.
 #[derive(Debug)]
 pub(super) struct Stopping {
+    requests: StopRequests,
     grace: Duration,
     timeout_at: Option<Instant>,
     kill_at: Option<Instant>,
@@ -30,9 +72,9 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
-    pub(super) fn new(grace: Duration, timeout: Option<Duration>, now: Instant) -> Self {
+    pub(super) fn new(requests: StopRequests, grace: Duration, timeout: Option<Duration>, now: Instant) -> Self {
         let timeout_at = timeout.and_then(|timeout| now.checked_add(timeout));
-        Self { grace, timeout_at, kill_at: None, killed: false, terms: 0, cause: None }
+        Self { requests, grace, timeout_at, kill_at: None, killed: false, terms: 0, cause: None }
     }
 
     /// What to send on when this signal has come.
@@ -43,7 +85,7 @@ impl Stopping {
                 return self.kill();
             }
         }
-        if is_stop_request(signal) {
+        if self.requests.contain(signal) {
             self.begin(Stop::Signal(signal), now);
         }
         signal
@@ -103,7 +145,7 @@ mod tests {
     #[test]
     fn a_stop_request_is_forwarded_and_then_killed_after_the_grace() {
         let start = Instant::now();
-        let mut stopping = Stopping::new(GRACE, Some(SECOND * 60), start);
+        let mut stopping = Stopping::new(StopRequests::default(), GRACE, Some(SECOND * 60), start);
         assert_eq!(stopping.on_signal(libc::SIGUSR1, start), libc::SIGUSR1);
         assert_eq!(stopping.deadline(), Some(start + SECOND * 60));
         assert_eq!(stopping.on_signal(libc::SIGINT, start + SECOND), libc::SIGINT);
@@ -117,9 +159,43 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_named_is_a_stop_request_too() {
+        let start = Instant::now();
+        let requests = StopRequests(Some("SIGUSR1".parse().unwrap()));
+        let mut stopping = Stopping::new(requests, GRACE, None, start);
+        assert_eq!(stopping.on_signal(libc::SIGUSR2, start), libc::SIGUSR2);
+        assert_eq!(stopping.deadline(), None);
+        for at in [start, start + SECOND] {
+            assert_eq!(stopping.on_signal(libc::SIGUSR1, at), libc::SIGUSR1);
+            assert_eq!(stopping.deadline(), Some(start + GRACE));
+        }
+        assert_eq!(stopping.on_signal(libc::SIGTERM, start), libc::SIGTERM);
+        assert_eq!(stopping.into_cause(), Some(Stop::Signal(libc::SIGUSR1)));
+    }
+
+    #[test]
+    fn stop_signals_as_engines_write_them() {
+        let read = |text: &str| text.parse::<StopSignal>().map(|signal| signal.0);
+        for (text, number) in [
+            ("SIGQUIT", libc::SIGQUIT),
+            ("winch", libc::SIGWINCH),
+            ("10", 10),
+            ("64", 64),
+            ("SIGRTMIN+3", libc::SIGRTMIN() + 3),
+            ("RTMIN", libc::SIGRTMIN()),
+            ("rtmax-1", libc::SIGRTMAX() - 1),
+        ] {
+            assert_eq!(read(text), Ok(number), "{text}");
+        }
+        for bad in ["", "SIG", "0", "-1", "65", "RTMAX+1", "RTMIN+x", "SIGSIGTERM", "BYE", "CHLD", "17"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_second_term_kills_at_once() {
         let start = Instant::now();
-        let mut stopping = Stopping::new(GRACE, None, start);
+        let mut stopping = Stopping::new(StopRequests::default(), GRACE, None, start);
         assert_eq!(stopping.deadline(), None);
         assert_eq!(stopping.on_signal(libc::SIGTERM, start), libc::SIGTERM);
         assert_eq!(stopping.on_signal(libc::SIGTERM, start), libc::SIGKILL);
@@ -129,7 +205,7 @@ mod tests {
     #[test]
     fn a_timeout_terminates_and_a_term_after_it_is_the_first() {
         let start = Instant::now();
-        let mut stopping = Stopping::new(GRACE, Some(SECOND), start);
+        let mut stopping = Stopping::new(StopRequests::default(), GRACE, Some(SECOND), start);
         assert_eq!(stopping.on_deadline(start), None);
         assert_eq!(stopping.on_deadline(start + SECOND), Some(libc::SIGTERM));
         assert_eq!(stopping.on_signal(libc::SIGTERM, start + SECOND), libc::SIGTERM);
@@ -140,7 +216,7 @@ mod tests {
     #[test]
     fn the_agents_own_request_is_named() {
         let start = Instant::now();
-        let mut stopping = Stopping::new(GRACE, None, start);
+        let mut stopping = Stopping::new(StopRequests::default(), GRACE, None, start);
         assert_eq!(stopping.on_request("an input is damaged".into(), start), libc::SIGTERM);
         assert_eq!(stopping.deadline(), Some(start + GRACE));
         assert_eq!(stopping.into_cause(), Some(Stop::Requested("an input is damaged".into())));
