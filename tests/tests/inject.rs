@@ -283,3 +283,18 @@ fn five_megabytes_take_seconds() {
     place.ok(["inject", "--remove", "out.yaml", "-o", "back.yaml"]);
     assert!(place.read("back.yaml") == manifest);
 }
+
+#[test]
+fn the_difference_of_twenty_thousand_steps_takes_seconds() {
+    let place = Sandbox::without_store();
+    let job = pod("    image: a\n    command: [python, x.py]\n");
+    let jobs = (0..20_000).map(|n| format!("---\n{}", job.replace("name: p", &format!("name: p{n}"))));
+    place.write("m.yaml", jobs.collect::<String>());
+    let started = Instant::now();
+    let told = inject(&place, "m.yaml", &["--dry-run", "-q"]);
+    let took = started.elapsed();
+    assert_eq!(told.status, 0, "{told}");
+    assert_eq!(told.stdout.lines().filter(|line| line.contains("command: [/kale/bin/")).count(), 20_000);
+    // Three on an idle machine; where each line is compared with its 20,000 twins, forty.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

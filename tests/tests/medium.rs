@@ -3,9 +3,10 @@
 use kale_tests::sandbox::Sandbox;
 use serde_json::Value;
 
-/// Text of 35 MB, another one for each start: more than it takes to time the medium, and it compresses well.
+/// Text of 40 MB, another one for each start: more than it takes to time the medium, and it compresses well. Where somebody
+/// asked for it by path: what is adopted is not written, and nothing is seen.
 fn text(start: u32) -> String {
-    format!("seq {start} {} > $KALE_OUT_X", start + 4_400_000)
+    format!("seq {start} {} > out.txt", start + 4_400_000)
 }
 
 fn shown(place: &Sandbox, run: &str) -> Value {
@@ -18,12 +19,12 @@ const RAW_FROM: u64 = 200_000_000;
 #[test]
 fn the_next_attempt_decides_by_what_the_last_one_saw() {
     let place = Sandbox::new();
-    place.step("s", ["--run", "one", "--compress", "never", "--out", "x"], &text(1_000_000));
+    place.step("s", ["--run", "one", "--compress", "never", "--out", "x=out.txt"], &text(10_000_000));
     let first = shown(&place, "one");
     assert_eq!((&first["medium"]["kept"], &first["medium"]["known_bytes_per_second"]), (&"raw".into(), &Value::Null));
     let mut rate = first["medium"]["seen_bytes_per_second"].as_u64().expect("more than enough was written");
-    for (run, start, threads) in [("two", 2_000_000, "1"), ("three", 3_000_000, "24")] {
-        place.step("s", ["--run", run, "--threads", threads, "--out", "x"], &text(start));
+    for (run, start, threads) in [("two", 20_000_000, "1"), ("three", 30_000_000, "24")] {
+        place.step("s", ["--run", run, "--threads", threads, "--out", "x=out.txt"], &text(start));
         let shown = shown(&place, run);
         let medium = &shown["medium"];
         assert_eq!(medium["known_bytes_per_second"], rate, "{shown}");
@@ -42,8 +43,12 @@ fn the_next_attempt_decides_by_what_the_last_one_saw() {
 #[test]
 fn what_somebody_decided_stays() {
     let place = Sandbox::new();
-    place.step("s", ["--run", "one", "--compress", "never", "--out", "x"], &text(1_000_000));
-    place.step("s", ["--run", "two", "--compress", "zstd:1", "--threads", "1", "--out", "x"], &text(2_000_000));
+    place.step("s", ["--run", "one", "--compress", "never", "--out", "x=out.txt"], &text(10_000_000));
+    place.step(
+        "s",
+        ["--run", "two", "--compress", "zstd:1", "--threads", "1", "--out", "x=out.txt"],
+        &text(20_000_000),
+    );
     let shown = shown(&place, "two");
     assert_eq!(shown["medium"]["kept"], "compressed", "{shown}");
     assert!(shown["outputs"][0]["stored_bytes"].as_u64() < Some(20_000_000), "{shown}");

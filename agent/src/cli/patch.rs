@@ -5,13 +5,14 @@ use std::fmt;
 
 /// What makes `after` of `before`, both of them called `name`; nothing where they are the same.
 ///
-/// Takes time and memory in proportion to the texts, however much of them differs: a manifest may have a million lines.
+/// Not always the least that differs: with its heuristics Myers' algorithm takes 10 ms for a million lines of which every third
+/// is new, where the histogram algorithm takes 40 s (lines that stand there 20,000 times are no anchors to it).
 pub(super) fn patch(name: &str, before: &str, after: &str) -> String {
     if before == after {
         return String::new();
     }
     let input = InternedInput::new(before, after);
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    let mut diff = Diff::compute(Algorithm::Myers, &input);
     diff.postprocess_lines(&input);
     let printer = Printer(&input.interner);
     let hunks = diff.unified_diff(&printer, UnifiedDiffConfig::default(), &input);

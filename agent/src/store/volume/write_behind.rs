@@ -84,7 +84,8 @@ impl Follower {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let follow = move || {
-            for (at, bytes) in waiting.iter().take_while(|_| !stopped.load(Relaxed)) {
+            // The sync at the end would wait for the stretches that are timed, too.
+            for (at, bytes) in waiting.iter().take_while(|_| pace.is_wanted() || !stopped.load(Relaxed)) {
                 if !pace.is_wanted() {
                     write_back(&file, at, bytes, libc::SYNC_FILE_RANGE_WRITE);
                     continue;
