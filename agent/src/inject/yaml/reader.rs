@@ -30,6 +30,7 @@ impl<'t> Tree<'t> {
             text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         let tree = Self {
             text,
+            breaks: text.match_indices('\n').map(|(at, _)| at).collect(),
             nodes: Vec::with_capacity(text.len() / 12),
             documents: Vec::new(),
             comments: Vec::new(),

@@ -59,6 +59,8 @@ pub(crate) struct Document {
 #[derive(Debug)]
 pub(crate) struct Tree<'t> {
     pub(crate) text: &'t str,
+    /// Where each line break is.
+    pub(crate) breaks: Vec<usize>,
     pub(crate) nodes: Vec<Node<'t>>,
     pub(crate) documents: Vec<Document>,
     /// Every comment, in order.
@@ -106,7 +108,7 @@ impl<'t> Tree<'t> {
 
     /// The number of the line, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.text[..at].bytes().filter(|byte| *byte == b'\n').count() + 1
+        self.breaks.partition_point(|end| *end < at) + 1
     }
 
     /// The next place that is neither blank nor comment.
