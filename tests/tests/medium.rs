@@ -41,6 +41,24 @@ fn the_next_attempt_decides_by_what_the_last_one_saw() {
 }
 
 #[test]
+fn what_was_compressed_before_is_not_stored_again() {
+    let place = Sandbox::new();
+    for run in ["one", "two"] {
+        place.step("s", ["--run", run, "--threads", "1", "--out", "x=out.txt"], &text(10_000_000));
+    }
+    let stored = |run| shown(&place, run)["outputs"][0]["stored_bytes"].as_u64().unwrap();
+    assert!(stored("one") < 20_000_000);
+    assert_eq!(stored("two"), 0, "{}", shown(&place, "two"));
+    // Where some of it is new, that alone is stored.
+    place.step(
+        "s",
+        ["--run", "three", "--threads", "1", "--out", "x=out.txt"],
+        &format!("{}; date >> out.txt", text(10_000_000)),
+    );
+    assert!(stored("three") < 5_000_000, "{}", shown(&place, "three"));
+}
+
+#[test]
 fn what_somebody_decided_stays() {
     let place = Sandbox::new();
     place.step("s", ["--run", "one", "--compress", "never", "--out", "x=out.txt"], &text(10_000_000));

@@ -16,7 +16,7 @@ impl Compress {
     pub fn on(self, rate: Option<u64>, threads: NonZeroUsize, maps: bool) -> Self {
         let (Self::Auto, Some(rate)) = (self, rate) else { return self };
         match rate / threads.get() as u64 {
-            TEXT.. => Self::Never,
+            TEXT.. => Self::Plain,
             ..NUMBERS if !maps => Self::Zstd(LEVEL),
             _ => Self::Auto,
         }
@@ -26,7 +26,7 @@ impl Compress {
     pub fn kept(self) -> Kept {
         match self {
             Self::Auto => Kept::ByContent,
-            Self::Never => Kept::Raw,
+            Self::Plain | Self::Never => Kept::Raw,
             Self::Zstd(_) => Kept::Compressed,
         }
     }
@@ -57,8 +57,8 @@ mod tests {
     #[test]
     fn the_medium_decides_where_nobody_did() {
         let on = |rate: u64, maps| Compress::Auto.on(Some(rate * 1_000_000), NonZeroUsize::MIN.saturating_add(1), maps);
-        assert_eq!((on(400, true), on(399, true), on(20, true)), (Compress::Never, Compress::Auto, Compress::Auto));
-        assert_eq!((on(400, false), on(100, false)), (Compress::Never, Compress::Auto));
+        assert_eq!((on(400, true), on(399, true), on(20, true)), (Compress::Plain, Compress::Auto, Compress::Auto));
+        assert_eq!((on(400, false), on(100, false)), (Compress::Plain, Compress::Auto));
         assert_eq!(on(99, false), Compress::Zstd(LEVEL));
         assert_eq!(Compress::Auto.on(None, NonZeroUsize::MIN, false), Compress::Auto);
         for told in [Compress::Never, Compress::Zstd(3)] {

@@ -194,8 +194,10 @@ impl<'t> Feeder<'t> {
             match segment.rule {
                 _ if sparse => self.cut(&mut Holed::new(&file), rest, policy)?,
                 Rule::Fixed => self.parts(&file, rest, policy, settled.is_none())?,
-                Rule::Content if policy == Policy::Raw => self.spans(&file, rest)?,
-                Rule::Content => self.cut(&mut Holed::new(&file), rest, policy)?,
+                Rule::Content if matches!(policy, Policy::Zstd { .. }) => {
+                    self.cut(&mut Holed::new(&file), rest, policy)?;
+                }
+                Rule::Content => self.spans(&file, rest, policy)?,
             }
         }
         self.send(Item::End { file: Some(file), settled })?;
@@ -218,11 +220,11 @@ impl<'t> Feeder<'t> {
         Ok(())
     }
 
-    /// Sends a segment that is kept raw, to be cut by the workers.
-    fn spans(&mut self, file: &Arc<Regular>, segment: Segment) -> Result<(), Stop> {
+    /// Sends a segment that is kept as it is, to be cut by the workers.
+    fn spans(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy) -> Result<(), Stop> {
         for span in Span::of(file, segment, self.part) {
             let buffer = self.buffer()?;
-            let batch = self.job(buffer, Fill::Span(span), Vec::new(), Policy::Raw)?;
+            let batch = self.job(buffer, Fill::Span(span), Vec::new(), policy)?;
             self.send(Item::Batch(batch))?;
         }
         Ok(())

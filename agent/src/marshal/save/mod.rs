@@ -53,7 +53,9 @@ pub enum Compress {
     /// tenth. Where the medium's rate is known, [`Compress::on`] it.
     #[default]
     Auto,
-    /// Everything raw.
+    /// The same, but of what is new nothing is compressed: what a fast medium asks for.
+    Plain,
+    /// Everything raw, and long files in one piece, whatever of them is known.
     Never,
     /// Everything at this level, where that saves anything.
     Zstd(i32),

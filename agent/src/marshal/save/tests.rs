@@ -3,6 +3,7 @@
 mod adopted;
 mod failures;
 mod guided;
+mod plain;
 mod shuffled;
 mod trees;
 
@@ -254,7 +255,7 @@ fn the_digest_depends_on_content_alone() {
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
     let mut digests = Vec::new();
     for threads in [1, 2, 5] {
-        for compress in [Compress::Auto, Compress::Never, Compress::Zstd(3)] {
+        for compress in [Compress::Auto, Compress::Plain, Compress::Never, Compress::Zstd(3)] {
             let options = SaveOptions { compress, ..options(threads) };
             let path = Source::Path(file.path().to_owned());
             let saved = save(path, &memory, &Known::default(), &options, &Silent).unwrap();

@@ -34,8 +34,10 @@ const SHORT_PART: u64 = 1 << 20;
 /// How a batch is to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// As it is.
+    /// As it is, and as few runs as it may be: what is known to lie in frames is written again.
     Raw,
+    /// As it is where it is new; what is known stays where it is, in frames, too.
+    Plain,
     /// Compressed, where that makes it less than so many per cent; bytes of elements of this width apart.
     Zstd { level: i32, percent: u64, probe: bool, width: u8 },
 }
@@ -46,6 +48,7 @@ impl Policy {
         match compress {
             Compress::Auto => Self::Zstd { level: LEVEL, percent: AUTO_PERCENT, probe: true, width: 1 },
             Compress::Never => Self::Raw,
+            Compress::Plain => Self::Plain,
             Compress::Zstd(level) => Self::Zstd { level, percent: 100, probe: false, width: 1 },
         }
     }
@@ -60,13 +63,14 @@ impl Policy {
         let raw = match compress {
             Compress::Never => true,
             Compress::Zstd(_) => false,
-            Compress::Auto if segment.rule == Rule::Fixed || typed && segment.bytes() <= SHORT_PART => true,
+            _ if segment.rule == Rule::Fixed || typed && segment.bytes() <= SHORT_PART => true,
+            Compress::Plain => false,
             Compress::Auto => !compresses()?,
         };
         Ok(match Self::blind(compress) {
             _ if raw => Self::Raw,
             Self::Zstd { level, percent, .. } => Self::Zstd { level, percent, probe: false, width: 1 },
-            Self::Raw => Self::Raw,
+            as_it_is => as_it_is,
         })
     }
 }
@@ -218,7 +222,7 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
         }
     };
     let packed = match policy {
-        Policy::Raw => None,
+        Policy::Raw | Policy::Plain => None,
         Policy::Zstd { .. } => {
             let members = new_members(&chunks, |digest| known.place(digest).is_some());
             packer.pack(&mut buffer, &chunks, members, policy)?
