@@ -17,7 +17,7 @@ fn what_is_known_in_frames_stays_there() {
         fs::write(folder.path().join(name), content).unwrap();
     }
     let mut known = Known::default();
-    let mut save_with = |compress, known: &Known| save_folder(folder.path(), &memory, known, compress);
+    let save_with = |compress, known: &Known| save_folder(folder.path(), &memory, known, compress);
     let first = save_with(Compress::Auto, &known);
     assert!(first.stored_bytes < first.totals.raw_bytes / 2 + (3 << 20));
     known.recall(&memory, &first.manifest).unwrap();
