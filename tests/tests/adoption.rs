@@ -31,6 +31,21 @@ fn an_output_on_the_stores_file_system_becomes_a_pack() {
 }
 
 #[test]
+fn text_becomes_a_pack_where_the_medium_is_known_to_be_fast() {
+    let place = Sandbox::new();
+    let step = |run, start: u32| {
+        let make = format!("seq {start} {} > $KALE_OUT_BIG; stat -c %i $KALE_OUT_BIG", start + 4_400_000);
+        let inode = place.step("make", ["--run", run, "--threads", "1", "--dir", "own", "--out", "big"], &make).stdout;
+        inodes(&place).contains(&inode.trim().parse().unwrap())
+    };
+    assert!(!step("one", 10_000_000), "nothing is known of the medium: it is compressed");
+    let shown = place.json(["show", "p/one/make"]);
+    let rate = shown["medium"]["seen_bytes_per_second"].as_u64();
+    assert_eq!(step("two", 20_000_000), rate.is_some_and(|rate| rate >= 200_000_000), "{shown}");
+    place.ok(["verify", "p/two/make"]);
+}
+
+#[test]
 fn an_output_at_a_path_of_its_own_stays_there() {
     let place = Sandbox::new();
     let told = place.step("make", ["--out", "big=kept.bin"], MAKE);

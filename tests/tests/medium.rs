@@ -59,6 +59,27 @@ fn what_was_compressed_before_is_not_stored_again() {
 }
 
 #[test]
+fn a_first_attempt_stops_compressing_where_the_medium_turns_out_fast() {
+    let place = Sandbox::new();
+    // 150 MB in files of 1.5 MB, each another one, of which compression leaves three quarters.
+    let made = "mkdir tree; for n in $(seq 100); do head -c 1125000 /dev/urandom | base64 -w 0 > tree/$n; done";
+    for (run, threads) in [("one", "1"), ("two", "64")] {
+        let made = format!("rm -rf tree; {made}");
+        place.step(run, ["--run", run, "--threads", threads, "--out", "x=tree"], &made);
+        let shown = place.json(["show", &format!("p/{run}/{run}")]);
+        let medium = &shown["medium"];
+        assert_eq!((&medium["kept"], &medium["known_bytes_per_second"]), (&"by-content".into(), &Value::Null));
+        let rate = medium["seen_bytes_per_second"].as_u64().expect("more than enough was written");
+        let output = &shown["outputs"][0];
+        let (stored, raw) = (output["stored_bytes"].as_u64().unwrap(), output["totals"]["raw_bytes"].as_u64().unwrap());
+        let is_fast = rate / threads.parse::<u64>().unwrap() >= RAW_FROM;
+        assert_eq!(stored > raw / 10 * 8, is_fast, "{shown}");
+        // What came before that was known is compressed.
+        assert!(stored < raw - (1 << 20), "{shown}");
+    }
+}
+
+#[test]
 fn what_somebody_decided_stays() {
     let place = Sandbox::new();
     place.step("s", ["--run", "one", "--compress", "never", "--out", "x=out.txt"], &text(10_000_000));

@@ -9,7 +9,7 @@ use super::{
         pack_writer::{PackWriter, new_id},
         source::Regular,
     },
-    work::{HashedChunk, read_again},
+    work::{HashedChunk, Policy, read_again},
 };
 use crate::store::{Adoption, Transport};
 use kale_protocol::{
@@ -31,19 +31,25 @@ const NEW_PERCENT: u64 = 90;
 pub(super) struct Adoptable {
     file: Arc<Regular>,
     adoption: Box<dyn Adoption>,
+    /// How it is stored where it is not taken.
+    policy: Policy,
     /// Each with its offset in the file as its start.
     chunks: Vec<HashedChunk>,
     bytes: u64,
 }
 
 /// Watches a file that is to be stored as it is, if the medium can adopt it.
-pub(super) fn watch(adopter: &dyn Transport, file: &Arc<Regular>) -> Result<Option<Adoptable>, MarshalError> {
+pub(super) fn watch(
+    adopter: &dyn Transport,
+    file: &Arc<Regular>,
+    policy: Policy,
+) -> Result<Option<Adoptable>, MarshalError> {
     if !(FROM..=UP_TO).contains(&file.bytes()) || file.is_sparse() {
         return Ok(None);
     }
     let Some(single) = file.single() else { return Ok(None) };
     let adoption = adopter.adopt(single, file.path())?;
-    Ok(adoption.map(|adoption| Adoptable { file: Arc::clone(file), adoption, chunks: Vec::new(), bytes: 0 }))
+    Ok(adoption.map(|adoption| Adoptable { file: Arc::clone(file), adoption, policy, chunks: Vec::new(), bytes: 0 }))
 }
 
 impl Adoptable {
@@ -55,6 +61,11 @@ impl Adoptable {
             self.bytes += u64::from(chunk.chunk.bytes);
         }
         self.bytes - before
+    }
+
+    /// How it is stored where it is not taken.
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// All of its chunks.

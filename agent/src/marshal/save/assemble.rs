@@ -230,7 +230,7 @@ impl<'a> Assembler<'a> {
         }
         let mut buffer = Buffer::new();
         for hashed in adopt.chunks() {
-            let place = self.raw_chunk(hashed, Policy::Raw, || adopt.read(hashed, &mut buffer.bytes))?;
+            let place = self.raw_chunk(hashed, adopt.policy(), || adopt.read(hashed, &mut buffer.bytes))?;
             self.file_chunk(hashed.chunk, place)?;
         }
         Ok(false)

@@ -29,7 +29,7 @@ use kale_protocol::{
     manifest::{Node, Shape, What},
     path::ArtifactPath,
 };
-use std::{io::Read, mem, ops::Range, sync::Arc};
+use std::{io::Read, mem, num::NonZeroUsize, ops::Range, sync::Arc};
 
 /// Content up to this length is one chunk, and shares a frame with its neighbours.
 const SMALL: u64 = cut::MIN as u64;
@@ -54,8 +54,10 @@ pub(super) struct Feeder<'t> {
     compress: Compress,
     /// How much of a long file goes into a buffer.
     part: usize,
-    /// The medium, where it may adopt what is fed.
-    adopter: Option<&'t dyn Transport>,
+    threads: NonZeroUsize,
+    medium: &'t dyn Transport,
+    /// Whether the medium may adopt what is fed.
+    adopts: bool,
     /// Set after a file that the store may take.
     settling: Option<Receiver<()>>,
     group: Group,
@@ -72,9 +74,11 @@ impl<'t> Feeder<'t> {
         known: &'t Known,
         buffers: Buffers,
         options: &SaveOptions,
-        adopter: Option<&'t dyn Transport>,
+        medium: &'t dyn Transport,
+        adopts: bool,
     ) -> Self {
-        let (compress, group, open_files) = (options.compress, Group::default(), Arc::new(()));
+        let SaveOptions { compress, threads, .. } = *options;
+        let (group, open_files) = (Group::default(), Arc::new(()));
         let part = buffer::part(buffers.most());
         Self {
             items,
@@ -84,7 +88,9 @@ impl<'t> Feeder<'t> {
             open_files,
             compress,
             part,
-            adopter,
+            threads,
+            medium,
+            adopts,
             settling: None,
             group,
             spare: None,
@@ -163,18 +169,17 @@ impl<'t> Feeder<'t> {
         }
         let segments = segment::split(file.file(), bytes);
         let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
+        let compress = self.compress();
         let policies: Result<Vec<_>, _> =
-            segments.segments.iter().map(|segment| self.policy(&file, segment, typed)).collect();
+            segments.segments.iter().map(|segment| policy(compress, &file, segment, typed)).collect();
         let policies = policies?;
         let file = Arc::new(file);
         let same = self.same(&file, &meta.path, &segments.segments)?;
         let whole = same.as_ref().is_some_and(|same| same.end == bytes);
-        let adopt = match self.adopter {
-            Some(adopter) if !whole && policies.iter().all(|policy| *policy == Policy::Raw) => {
-                adopt::watch(adopter, &file)?
-            }
-            _ => None,
-        };
+        // What is raw throughout, else what is kept as it is where it is new; compressed, it would be written.
+        let worst = policies.iter().copied().find(|policy| *policy != Policy::Raw).unwrap_or(Policy::Raw);
+        let adopts = self.adopts && !whole && !policies.iter().any(|policy| matches!(policy, Policy::Zstd { .. }));
+        let adopt = if adopts { adopt::watch(self.medium, &file, worst)? } else { None };
         let settled = adopt.is_some().then(|| {
             let (settled, settling) = bounded(1);
             self.settling = Some(settling);
@@ -244,7 +249,7 @@ impl<'t> Feeder<'t> {
         } else {
             self.begin(meta, false, None)?;
             let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Content };
-            self.cut(&mut Stream { head: &head, reader }, segment, Policy::blind(self.compress))?;
+            self.cut(&mut Stream { head: &head, reader }, segment, Policy::blind(self.compress()))?;
             self.send(Item::End { file: None, settled: None })?;
             None
         };
@@ -319,21 +324,9 @@ impl<'t> Feeder<'t> {
         Ok(next)
     }
 
-    /// How a segment of a file is stored: decided once, so that what is raw is one run.
-    fn policy(&self, file: &Regular, segment: &Segment, typed: bool) -> Result<Policy, MarshalError> {
-        let probe = || {
-            let mut probe = Probe::default();
-            samples(file, segment, SAMPLES, |sample| probe.push(sample))?;
-            Ok(probe.compressible())
-        };
-        match Policy::of(self.compress, segment, typed, probe)? {
-            Policy::Zstd { level, percent, probe, .. } if segment.rule == Rule::Fixed => {
-                let mut elements = Elements::default();
-                samples(file, segment, ELEMENT_SAMPLES, |sample| elements.push(sample))?;
-                Ok(Policy::Zstd { level, percent, probe, width: elements.width() })
-            }
-            policy => Ok(policy),
-        }
+    /// How what comes next is compressed: where the medium is seen to be fast meanwhile, not at all.
+    fn compress(&self) -> Compress {
+        self.compress.on(self.medium.rate(), self.threads, true)
     }
 
     fn job(&self, buffer: Buffer, fill: Fill, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
@@ -349,6 +342,23 @@ impl<'t> Feeder<'t> {
     fn send(&mut self, item: Item) -> Result<(), Stop> {
         self.sent = true;
         self.items.send(item).map_err(|_| Stop::Gone)
+    }
+}
+
+/// How a segment of a file is stored: decided once, so that what is raw is one run.
+fn policy(compress: Compress, file: &Regular, segment: &Segment, typed: bool) -> Result<Policy, MarshalError> {
+    let probe = || {
+        let mut probe = Probe::default();
+        samples(file, segment, SAMPLES, |sample| probe.push(sample))?;
+        Ok(probe.compressible())
+    };
+    match Policy::of(compress, segment, typed, probe)? {
+        Policy::Zstd { level, percent, probe, .. } if segment.rule == Rule::Fixed => {
+            let mut elements = Elements::default();
+            samples(file, segment, ELEMENT_SAMPLES, |sample| elements.push(sample))?;
+            Ok(Policy::Zstd { level, percent, probe, width: elements.width() })
+        }
+        policy => Ok(policy),
     }
 }
 

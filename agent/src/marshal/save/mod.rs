@@ -129,8 +129,8 @@ pub fn save(
         // Made in here: when they are dropped, by a panic, too, nothing waits for them any more.
         let closing = buffers.closing();
         let mut assembler = Assembler::new(transport, known, buffers.clone(), monitor);
-        let reader = scope
-            .spawn(move || Feeder::new(items, tasks, known, buffers, options, own.then_some(transport)).feed(input));
+        let reader =
+            scope.spawn(move || Feeder::new(items, tasks, known, buffers, options, transport, own).feed(input));
         let work = || {
             let queue = queue.clone();
             scope.spawn(move || work::work(&queue, known))

@@ -28,6 +28,9 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 /// A compressed frame must save so much to be worth decoding.
 pub(super) const AUTO_PERCENT: u64 = 90;
 
+/// A batch of which at most one in so many bytes is new is mostly known.
+const FEW: u64 = 4;
+
 /// Parts of a typed file up to this length are stored as their neighbours are, so that these stay one extent.
 const SHORT_PART: u64 = 1 << 20;
 
@@ -36,7 +39,7 @@ const SHORT_PART: u64 = 1 << 20;
 pub(super) enum Policy {
     /// As it is, and as few runs as it may be: what is known to lie in frames is written again.
     Raw,
-    /// As it is where it is new; what is known stays where it is, in frames, too.
+    /// As it is where much is new; what is known stays where it is, in frames, too.
     Plain,
     /// Compressed, where that makes it less than so many per cent; bytes of elements of this width apart.
     Zstd { level: i32, percent: u64, probe: bool, width: u8 },
@@ -222,9 +225,10 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
         }
     };
     let packed = match policy {
-        Policy::Raw | Policy::Plain => None,
-        Policy::Zstd { .. } => {
+        Policy::Raw => None,
+        Policy::Plain | Policy::Zstd { .. } => {
             let members = new_members(&chunks, |digest| known.place(digest).is_some());
+            let policy = if policy == Policy::Plain { among_known(&chunks, &members) } else { policy };
             packer.pack(&mut buffer, &chunks, members, policy)?
         }
     };
@@ -307,6 +311,14 @@ impl PartReader {
         self.was_known = known;
         Ok(hashed)
     }
+}
+
+/// What a fast medium has of a batch that is mostly known: a little that is new is compressed in no time, and the second
+/// version of what was compressed is no longer than the first one's share of it.
+fn among_known(chunks: &[HashedChunk], members: &[usize]) -> Policy {
+    let all: u64 = chunks.iter().map(|hashed| u64::from(hashed.chunk.bytes)).sum();
+    let new: u64 = members.iter().map(|index| u64::from(chunks[*index].chunk.bytes)).sum();
+    if new <= all / FEW { Policy::blind(Compress::Auto) } else { Policy::Plain }
 }
 
 /// The first of each chunk that may share a frame, and is neither zeros nor known.

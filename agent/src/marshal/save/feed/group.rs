@@ -94,8 +94,9 @@ impl Feeder<'_> {
         if entries.is_empty() {
             return Ok(());
         }
-        let policy = Policy::blind(self.compress);
-        let files = Fill::Files(Files { members, compress: self.compress });
+        let compress = self.compress();
+        let policy = Policy::blind(compress);
+        let files = Fill::Files(Files { members, compress });
         let batch = buffer.map(|buffer| self.job(buffer, files, Vec::new(), policy)).transpose()?;
         self.send(Item::Group { entries, batch, only })
     }

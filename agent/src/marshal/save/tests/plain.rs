@@ -43,6 +43,30 @@ fn what_is_known_in_frames_stays_there() {
     assert_eq!(whole.digest, changed.digest);
 }
 
+#[test]
+fn a_little_that_is_new_among_what_is_known_is_compressed() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    // All but the last few are one batch.
+    for number in 0..40 {
+        fs::write(folder.path().join(format!("{number}")), format!("{number} ").repeat(10_000)).unwrap();
+    }
+    let mut known = Known::default();
+    let first = save_folder(folder.path(), &memory, &known, Compress::Plain);
+    assert!(first.stored_bytes > first.totals.raw_bytes);
+    known.recall(&memory, &first.manifest).unwrap();
+    let few = "new ".repeat(10_000);
+    fs::write(folder.path().join("20"), &few).unwrap();
+    let second = save_folder(folder.path(), &memory, &known, Compress::Plain);
+    assert!(second.stored_bytes < 5_000, "{second:?}");
+    // Of many that are new, nothing is.
+    for number in 0..20 {
+        fs::write(folder.path().join(format!("{number}")), format!("{number} more ").repeat(10_000)).unwrap();
+    }
+    let third = save_folder(folder.path(), &memory, &known, Compress::Plain);
+    assert!(third.stored_bytes > 20 * few.len() as u64, "{third:?}");
+    assert_eq!(Artifact::read(&memory, &second).content("20"), few.as_bytes());
+}
+
 fn save_folder(folder: &Path, memory: &Memory, known: &Known, compress: Compress) -> Saved {
     let options = SaveOptions { compress, ..options(2) };
     save(Source::Path(folder.to_owned()), memory, known, &options, &Silent).unwrap()
