@@ -168,8 +168,9 @@ def main():
         try:
             measure(setting, given, peers)
         except KeyboardInterrupt:
-            # What was measured up to then is worth keeping, and says that it is not all.
+            # What was measured up to then is worth reading, and says that it is not all: nothing to be published.
             setting.wrong.append("interrupted: parts are missing")
+            given.publish = False
         path = write(setting, given, about)
     finally:
         meter.close()

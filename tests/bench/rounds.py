@@ -32,7 +32,8 @@ class Round:
     def _turn(self):
         source = self.workload.source
         self.save("save", source, "v1")
-        self.restore(source, "v1")
+        if self.peer.restores:
+            self.restore(source, "v1")
         if self.peer.keeps_versions or self.peer.saves_again:
             self.save("again", source, "again")
         if not self.peer.keeps_versions:

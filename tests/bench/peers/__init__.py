@@ -11,14 +11,14 @@ from .kale_agent import (
     KaleAgentStep,
     KaleAgentUnsynced,
 )
-from .least import Least, LeastCompressed, LeastUnsynced
+from .least import Least, LeastCompressed, LeastUnsynced, WriteAlone, WriteAloneUnsynced
 from .metaflow import Metaflow
 from .plain import Cp, CpB3sum
 from .tar import TarZstd
 
 PEERS = (
     *(Cp, CpB3sum),
-    *(Least, LeastCompressed, LeastUnsynced),
+    *(Least, LeastCompressed, LeastUnsynced, WriteAlone, WriteAloneUnsynced),
     *(KaleAgent, KaleAgentRaw, KaleAgentCompressed, KaleAgentUnsynced, KaleAgentRawUnsynced),
     *(KaleAgentStep, KaleAgentClones),
     *(TarZstd, Restic, Borg, Metaflow),

@@ -4,20 +4,29 @@
 //! It is no store: no manifest, no dedup, no order of publication, no checks of what it reads.
 //!
 //!     least save [--zstd] [--no-sync] SOURCE PACK      least again SOURCE PACK      least load PACK TARGET
+//!     least write [--no-sync] SOURCE PACK: as many bytes, and nothing but writing them: no save is faster
 
 mod pack;
 mod work;
 
 use std::{env, io, path::Path, process::ExitCode};
+use work::Work;
 
 fn run(words: &[String]) -> io::Result<()> {
     let has = |flag: &str| words.iter().any(|word| word == flag);
     let rest: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
     match rest[..] {
-        ["save", source, pack] => work::save(Path::new(source), Path::new(pack), has("--zstd"), !has("--no-sync")),
+        ["save" | "write", source, pack] => {
+            let work = match rest[0] {
+                "write" => Work::None,
+                _ if has("--zstd") => Work::Compress,
+                _ => Work::Digest,
+            };
+            work::save(Path::new(source), Path::new(pack), work, !has("--no-sync"))
+        }
         ["again", source, pack] => work::again(Path::new(source), Path::new(pack)),
         ["load", pack, target] => work::load(Path::new(pack), Path::new(target)),
-        _ => Err(io::Error::other("least save|again|load …: see its source")),
+        _ => Err(io::Error::other("least save|again|load|write …: see its source")),
     }
 }
 

@@ -18,8 +18,19 @@ use std::{
 /// How much is written before the medium is told to begin, in bytes.
 const WRITE_BEHIND: u64 = 16 << 20;
 
+/// What is done with content, beside writing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// It is read and hashed.
+    Digest,
+    /// The same, and compressed.
+    Compress,
+    /// Nothing: each thread reads once, and writes that again and again. What comes of it cannot be restored.
+    None,
+}
+
 /// Stores a file or folder as one pack.
-pub(crate) fn save(source: &Path, pack: &Path, compress: bool, sync: bool) -> io::Result<()> {
+pub(crate) fn save(source: &Path, pack: &Path, work: Work, sync: bool) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(pack)?;
     let end = Mutex::new(0);
     let (told, written) = mpsc::channel::<(u64, u64)>();
@@ -30,8 +41,10 @@ pub(crate) fn save(source: &Path, pack: &Path, compress: bool, sync: bool) -> io
         scope.spawn(move || sync.then(|| written.iter().for_each(|(from, bytes)| write_out(file, from, bytes))));
         let one = |task: &Task, room: &mut Room| {
             let mut task = task.clone();
-            task.digests = room.read(source, &task)?;
-            let content = room.packed(compress)?;
+            if work != Work::None || room.filled == 0 {
+                task.digests = room.read(source, &task)?;
+            }
+            let content = room.packed(work == Work::Compress)?;
             // One at a time: two writers in one inode wait for each other in the kernel.
             let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
             file.write_all_at(content, *end)?;
