@@ -136,6 +136,8 @@ impl Found<'_> {
             return Ok(false);
         }
         let mut words = self.words(plan, settings)?;
+        let signal = self.stop_signal(plan)?;
+        stop_by(&mut words, signal.as_deref());
         if !command.is_empty() {
             plan.prefix(self.container, "command", &words)?;
         } else if !lent.is_empty() {
@@ -146,7 +148,9 @@ impl Found<'_> {
             let known = self.look_up(plan, images, "command")?;
             // What an image says is taken as it is; in a manifest the cluster replaces variables.
             let plainly = |words: Vec<String>| words.into_iter().map(|word| escape(&word, &|_| true)).collect();
-            stop_by(&mut words, known.stop_signal.as_deref());
+            if signal.is_none() {
+                stop_by(&mut words, known.stop_signal.as_deref());
+            }
             let known = Known { entrypoint: plainly(known.entrypoint), cmd: plainly(known.cmd), stop_signal: None };
             let whole = Value::texts(words.into_iter().chain(known.entrypoint.clone()));
             plan.set(self.container, "command", &whole, Some("image"), &Mark::FromImage)?;
@@ -161,6 +165,18 @@ impl Found<'_> {
         }
         plan.steps.push(Step { name: self.name.clone(), place: self.place(), left: None });
         Ok(true)
+    }
+
+    /// What the manifest stops the container with, whatever its image says: `lifecycle.stopSignal` of Kubernetes 1.33.
+    fn stop_signal(&self, plan: &Plan<'_, '_>) -> Result<Option<String>, InjectError> {
+        for container in [Some(self.container), self.fallback].into_iter().flatten() {
+            if let Some(lifecycle) = plan.map(container, "lifecycle")?
+                && let Some(signal) = plan.text_of(lifecycle, "stopSignal")?
+            {
+                return Ok(Some(signal.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// What the image runs; an error that says who asks and where was looked.
@@ -186,12 +202,15 @@ impl Found<'_> {
     }
 }
 
-/// Has the agent take for a request to end what its container is stopped with, where it would not do that anyway.
+/// Has the agent take for a request to end what its container is stopped with, where it would not do that anyway, and can:
+/// KILL is never seen, and CHLD says something else.
 pub(super) fn stop_by(words: &mut Vec<String>, signal: Option<&str>) {
     let Some(signal) = signal.map(str::trim).filter(|signal| !signal.is_empty()) else { return };
     let name = signal.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    if !["TERM", "INT", "QUIT", "HUP", "KILL", "15", "2", "3", "1", "9"].contains(&name) {
+    const NO_NEWS: [&str; 13] =
+        ["TERM", "15", "INT", "2", "QUIT", "3", "HUP", "1", "KILL", "9", "CHLD", "CLD", "17"];
+    if !NO_NEWS.contains(&name) {
         words.insert(words.len() - 1, format!("--stop-signal={signal}"));
     }
 }
