@@ -63,6 +63,28 @@ impl Found<'_> {
         Ok(Some(settings))
     }
 
+    /// Has a step that runs more than once in a run, and says no shard or step, leave the store alone: the first commit would
+    /// be taken for all. With inputs or outputs that is an error.
+    pub(super) fn tell_apart(
+        &mut self,
+        plan: &mut Plan<'_, '_>,
+        settings: &StepSettings,
+        remedy: &str,
+    ) -> Result<(), InjectError> {
+        if settings.step.is_some() || settings.shard.is_some() || self.shard.is_some() {
+            return Ok(());
+        }
+        let what = format!("{} runs more than once in a run, and nothing tells one from another", self.place());
+        if settings.is_work() {
+            return Err(plan.shape(self.container, format!("{what}: {remedy}")));
+        }
+        if plan.settings.store.is_some() {
+            self.storeless = true;
+            plan.notes.push(format!("{what}, so it has nothing to do with the store: {remedy}"));
+        }
+        Ok(())
+    }
+
     fn leave(&self, plan: &mut Plan<'_, '_>, why: &str) {
         plan.steps.push(Step { name: self.name.clone(), place: self.place(), left: Some(why.to_owned()) });
     }
@@ -208,8 +230,7 @@ pub(super) fn stop_by(words: &mut Vec<String>, signal: Option<&str>) {
     let Some(signal) = signal.map(str::trim).filter(|signal| !signal.is_empty()) else { return };
     let name = signal.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    const NO_NEWS: [&str; 13] =
-        ["TERM", "15", "INT", "2", "QUIT", "3", "HUP", "1", "KILL", "9", "CHLD", "CLD", "17"];
+    const NO_NEWS: [&str; 13] = ["TERM", "15", "INT", "2", "QUIT", "3", "HUP", "1", "KILL", "9", "CHLD", "CLD", "17"];
     if !NO_NEWS.contains(&name) {
         words.insert(words.len() - 1, format!("--stop-signal={signal}"));
     }
@@ -223,5 +244,5 @@ pub(super) fn is_ours(command: &[String]) -> bool {
 
 /// What a pod or service has to be given, so that a command's grace and storing after it are both over in time.
 pub(super) fn whole_grace(settings: &Settings, grace: Duration) -> Option<u64> {
-    settings.store.is_some().then(|| (grace + SAVING).as_secs())
+    settings.store.is_some().then(|| grace.saturating_add(SAVING).as_secs())
 }
