@@ -154,7 +154,12 @@ fn targets_that_cannot_be_written_are_errors_and_stay() {
     let read_only = place.write("ro.yaml", "mine");
     fs::set_permissions(&read_only, fs::Permissions::from_mode(0o444)).unwrap();
     fs::create_dir(place.path("folder")).unwrap();
-    for (target, says) in [("ro.yaml", "read-only"), ("folder", "regular file"), ("nowhere/x.yaml", "nowhere")] {
+    for (target, says) in [
+        ("ro.yaml", "read-only"),
+        ("folder", "regular file"),
+        ("/dev/stdout", "regular file"),
+        ("nowhere/x.yaml", "nowhere"),
+    ] {
         let told = inject(&place, "m.yaml", &["-o", target]);
         assert_eq!(told.status, 195, "{told}");
         assert!(told.stderr.contains(says), "{told}");
