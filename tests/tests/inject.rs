@@ -154,7 +154,12 @@ fn targets_that_cannot_be_written_are_errors_and_stay() {
     let read_only = place.write("ro.yaml", "mine");
     fs::set_permissions(&read_only, fs::Permissions::from_mode(0o444)).unwrap();
     fs::create_dir(place.path("folder")).unwrap();
-    for (target, says) in [("ro.yaml", "read-only"), ("folder", "regular file"), ("nowhere/x.yaml", "nowhere")] {
+    for (target, says) in [
+        ("ro.yaml", "read-only"),
+        ("folder", "regular file"),
+        ("/dev/stdout", "regular file"),
+        ("nowhere/x.yaml", "nowhere"),
+    ] {
         let told = inject(&place, "m.yaml", &["-o", target]);
         assert_eq!(told.status, 195, "{told}");
         assert!(told.stderr.contains(says), "{told}");
@@ -261,6 +266,50 @@ fn without_a_store_the_agent_is_a_plain_init() {
     let told = inject(&place, "m.yaml", &[]);
     assert!(told.stdout.contains("command: [/kale/bin/kale-agent, run, --, a]"), "{told}");
     assert!(!told.stdout.contains("terminationGracePeriodSeconds") && !told.stdout.contains("KALE_RUN"), "{told}");
+}
+
+#[test]
+fn entrypoints_of_nothing_are_taken_at_their_word() {
+    let place = Sandbox::without_store();
+    for nothing in ["[]", "''"] {
+        let service =
+            format!("name: c\nservices:\n  a:\n    image: alpine\n    entrypoint: {nothing}\n    command: [x]\n");
+        place.write("m.yaml", &service);
+        let told = inject(&place, "m.yaml", &[]);
+        assert!(told.stdout.contains("    entrypoint: [/kale/bin/kale-agent, run, --]  # kale-agent: was"), "{told}");
+        place.write("once.yaml", &told.stdout);
+        assert_eq!(place.ok(["inject", "--remove", "once.yaml"]), service);
+    }
+    // A command of nothing is none: the image's is taken.
+    place.write("m.yaml", pod("    image: python:3.12\n    command: []\n"));
+    let told = inject(&place, "m.yaml", &[]);
+    assert!(told.stdout.contains("command: [/kale/bin/kale-agent, run, --]  # kale-agent: was []"), "{told}");
+    place.write("once.yaml", &told.stdout);
+    assert_eq!(place.ok(["inject", "--remove", "once.yaml"]), place.read("m.yaml"));
+}
+
+#[test]
+fn a_grace_period_beyond_all_measure_and_windows() {
+    let place = Sandbox::without_store();
+    let manifest = pod("    image: a\n    command: [a]\n  terminationGracePeriodSeconds: 18446744073709551615\n");
+    place.write("m.yaml", &manifest);
+    assert_eq!(inject(&place, "m.yaml", &["--store", "/s"]).status, 0);
+    let manifest = pod("    image: a\n    command: [a]\n  os: {name: windows}\n");
+    place.write("m.yaml", &manifest);
+    let told = inject(&place, "m.yaml", &[]);
+    assert_eq!((told.status, &told.stdout), (0, &manifest), "{told}");
+    assert!(told.stderr.contains("container main is left as it is: it runs on Windows"), "{told}");
+}
+
+#[test]
+fn a_patch_that_defaults_lend_is_not_replaced() {
+    let place = Sandbox::without_store();
+    let workflow = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {name: w}\nspec:\n  \
+        templateDefaults: {podSpecPatch: 'hostNetwork: true'}\n  templates:\n  - name: m\n    container: {image: a, command: [a]}\n";
+    place.write("m.yaml", workflow);
+    let told = inject(&place, "m.yaml", &["--store", "/s"]);
+    assert_eq!(told.stdout.matches("podSpecPatch").count(), 1, "{told}");
+    assert!(told.stderr.contains("template m has a podSpecPatch"), "{told}");
 }
 
 #[test]

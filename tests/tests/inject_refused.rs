@@ -143,6 +143,52 @@ fn clashes_are_named() {
         &["--pipeline", "p"],
         &["service is called kale-agent"],
     );
+    refused(
+        &pod(command).replace("name: main", "name: kale-agent"),
+        &[],
+        &["line 7", "container is called kale-agent"],
+    );
+    let workflow =
+        |more: &str| format!("apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: w}}\nspec:\n{more}");
+    let template = "  templates:\n  - name: m\n    container: {image: a, command: [a]}\n";
+    refused(
+        &workflow(&format!("{template}    sidecars: [{{name: kale-agent, image: x}}]\n")),
+        &[],
+        &["line 8", "sidecar is called kale-agent"],
+    );
+    refused(
+        &workflow(&format!("  volumes: [{{name: kale-agent, emptyDir: {{}}}}]\n{template}")),
+        &[],
+        &["line 5", "volume is called kale-agent"],
+    );
+    for volume in ["x:/kale/bin", "{type: volume, source: x, target: /kale/bin/}"] {
+        refused(
+            &format!("services:\n  a: {{image: x, entrypoint: [a], volumes: [{volume}]}}\n"),
+            &["--pipeline", "p"],
+            &["line 2", "mounted at /kale/bin"],
+        );
+    }
+}
+
+#[test]
+fn clashes_in_kfps_second_document_are_named() {
+    let platform = |mount: &str| {
+        let executors = format!("executors: {{exec-sum: {{emptyDirMounts: [{mount}]}}}}");
+        format!("{LOOP}---\nplatforms: {{kubernetes: {{deploymentSpec: {{{executors}}}}}}}\n")
+    };
+    refused(&platform("{volumeName: kale-agent, mountPath: /x}"), &[], &["line 31", "volume is called kale-agent"]);
+    refused(&platform("{volumeName: x, mountPath: /kale/bin}"), &[], &["line 31", "mounted at /kale/bin"]);
+}
+
+#[test]
+fn services_that_extend_others_say_their_entrypoint() {
+    let services = "services:\n  base: {image: x, entrypoint: [a]}\n  more: {extends: base, command: [b]}\n";
+    refused(services, &["--pipeline", "p"], &["line 3", "service more extends another", "write its entrypoint here"]);
+    refused(
+        "services:\n  a: {image: alpine, entrypoint: []}\n",
+        &["--pipeline", "p"],
+        &["service a has neither entrypoint nor command"],
+    );
 }
 
 #[test]
@@ -228,11 +274,11 @@ fn tasks_of_a_loop_have_to_be_told_apart() {
     assert_eq!(told.status, 0, "{told}");
     assert!(told.stdout.contains("[/kale/bin/kale-agent, run, --, square]"), "{told}");
     assert!(told.stdout.contains("--step=sum, --, sum]"), "{told}");
-    assert!(told.stderr.contains("executor exec-square runs more than once"), "{told}");
+    assert!(told.stderr.contains("executor square runs more than once"), "{told}");
     let map = |text: &str| [&store[..], &["--map", place.write("map.yaml", text).to_str().unwrap()]].concat().join(" ");
     let work = map("steps: {square: {out: [x]}}");
     let work: Vec<&str> = work.split(' ').collect();
-    refused(LOOP, &work, &["executor exec-square runs more than once", "shard or a step with --map", "line 14"]);
+    refused(LOOP, &work, &["executor square runs more than once", "shard or a step with --map", "line 15"]);
     let apart = map("steps: {square: {out: [x], shard: \"{{$.inputs.parameters['x']}}/2\"}}");
     let told = inject(&place, "m.yaml", &apart.split(' ').collect::<Vec<_>>());
     assert_eq!(told.status, 0, "{told}");
@@ -246,5 +292,5 @@ fn tasks_of_a_loop_have_to_be_told_apart() {
     let twice = LOOP.replace("        parameterIterator: {itemInput: x, items: {raw: '[1, 2]'}}\n", "")
         + "      again:\n        componentRef: {name: comp-square}\n";
     place.write("m.yaml", twice);
-    assert!(inject(&place, "m.yaml", &store).stderr.contains("exec-square runs more than once"));
+    assert!(inject(&place, "m.yaml", &store).stderr.contains("square runs more than once"));
 }

@@ -39,8 +39,9 @@ pub(super) fn run(mut args: InjectArgs, look: Look) -> Result<u8, Failure> {
     };
     let diff = args.dry_run.then(|| unified(&args.file, &before, &done.text));
     if let (Some(path), false) = (&args.output, args.dry_run) {
-        // A file that is right already keeps its time.
-        if file::read(path).ok().as_ref() != Some(&done.text) {
+        // A file that is right already keeps its time. What is none (a pipe) would be waited for.
+        let is_right = path.is_file() && file::read(path).ok().as_ref() == Some(&done.text);
+        if !is_right {
             file::replace(path, done.text.as_bytes())?;
         }
     }

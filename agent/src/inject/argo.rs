@@ -4,10 +4,12 @@ use super::{
     error::InjectError,
     images::Images,
     plan::{Plan, View},
+    repeats::{INLINE, is_loop, repeated, tasks},
     settings::StepSettings,
     wrap::{Found, GRACE, whole_grace},
     yaml::{mark::Mark, value::Value},
 };
+use std::collections::BTreeSet;
 
 /// The kinds that are known.
 pub(super) const KINDS: [&str; 4] = ["Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow"];
@@ -15,8 +17,9 @@ pub(super) const KINDS: [&str; 4] = ["Workflow", "WorkflowTemplate", "ClusterWor
 /// The run: the workflow that is executed, whichever template it came from.
 const RUN: &str = "{{workflow.uid}}";
 
-/// How deep templates may be written within each other.
-const INLINE: usize = 4;
+/// How the executions of a template are told apart.
+const TELL_APART: &str =
+    "give it kale.dev/shard or kale.dev/step in Argo's words: kale.dev/shard: \"{{inputs.parameters.index}}/12\"";
 
 /// Changes one manifest.
 pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &str) -> Result<(), InjectError> {
@@ -25,15 +28,18 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
     if kind == "CronWorkflow" {
         spec = plan.map(spec, "workflowSpec")?.ok_or_else(|| missing(plan, "spec.workflowSpec"))?;
     }
-    let workflow = Workflow {
-        name: plan.name_of(root)?,
-        defaults: plan.map(spec, "templateDefaults")?,
-        patched: plan
-            .text_of(spec, "podSpecPatch")?
-            .is_some_and(|patch| patch.contains("terminationGracePeriodSeconds")),
-    };
+    let defaults = plan.map(spec, "templateDefaults")?;
+    for owner in [Some(spec), defaults].into_iter().flatten() {
+        plan.free_of_ours(owner, "volumes", "the volume")?;
+    }
+    let patch = plan.text_of(spec, "podSpecPatch")?;
+    let patched = patch.is_some_and(|patch| patch.contains("terminationGracePeriodSeconds"))
+        // One of a template's own would come in its place.
+        || defaults.map_or(Ok(None), |defaults| plan.get(defaults, "podSpecPatch"))?.is_some();
+    let workflow = Workflow { name: plan.name_of(root)?, defaults, patched, repeated: repeated(plan, spec)? };
     for template in plan.list(spec, "templates")? {
-        workflow.template(plan, images, template, None, 0)?;
+        let often = plan.text_of(template, "name")?.is_some_and(|name| workflow.repeated.contains(name));
+        workflow.template(plan, images, template, None, often)?;
     }
     Ok(())
 }
@@ -41,8 +47,10 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
 struct Workflow {
     name: Option<String>,
     defaults: Option<View>,
-    /// Whether a patch of the whole workflow has a grace period.
+    /// Whether a patch of the whole workflow has a grace period, or one is lent to all templates.
     patched: bool,
+    /// The templates that run more than once.
+    repeated: BTreeSet<String>,
 }
 
 impl Workflow {
@@ -52,21 +60,16 @@ impl Workflow {
         plan: &mut Plan<'_, '_>,
         images: &Images,
         template: View,
-        inline: Option<&str>,
-        depth: usize,
+        inline: Option<(&str, usize)>,
+        often: bool,
     ) -> Result<(), InjectError> {
-        let name = plan.text_of(template, "name")?.or(inline).unwrap_or_default().to_owned();
-        let mut tasks = Vec::new();
-        if let Some(dag) = plan.map(template, "dag")? {
-            tasks.extend(plan.list(dag, "tasks")?);
-        }
-        for group in plan.list(template, "steps")? {
-            tasks.extend(plan.items(group).unwrap_or_else(|| vec![group]));
-        }
-        for task in tasks {
+        let (task, depth) = inline.map_or((None, 0), |(task, depth)| (Some(task), depth));
+        let name = plan.text_of(template, "name")?.or(task).unwrap_or_default().to_owned();
+        for task in tasks(plan, template)? {
             if let Some(template) = plan.map(task, "inline")?.filter(|_| depth < INLINE) {
+                let often = often || is_loop(plan, task)?;
                 let task = plan.text_of(task, "name")?.unwrap_or_default().to_owned();
-                self.template(plan, images, template, Some(&task), depth + 1)?;
+                self.template(plan, images, template, Some((&task, depth + 1)), often)?;
             }
         }
         let annotations = plan.annotations(template)?;
@@ -79,10 +82,11 @@ impl Workflow {
             };
             let known = [name.clone()];
             let said = StepSettings::from_annotations(&annotations, &name, &known)?;
-            any |= self.step(plan, images, (&name, what), container, fallback, said)?;
+            any |= self.step(plan, images, (&name, what, often), container, fallback, said)?;
         }
         if let Some(set) = plan.map(template, "containerSet")? {
             let containers = plan.list(set, "containers")?;
+            plan.free_of_ours(set, "containers", "the container")?;
             let mut names = Vec::new();
             for container in &containers {
                 names.push(plan.text_of(*container, "name")?.unwrap_or_default().to_owned());
@@ -90,7 +94,7 @@ impl Workflow {
             for (container, short) in containers.into_iter().zip(&names) {
                 let said = StepSettings::from_annotations(&annotations, short, &names)?;
                 let name = format!("{name}.{short}");
-                any |= self.step(plan, images, (&name, "container"), container, None, said)?;
+                any |= self.step(plan, images, (&name, "container", often), container, None, said)?;
             }
         }
         if !any {
@@ -105,12 +109,12 @@ impl Workflow {
         &self,
         plan: &mut Plan<'_, '_>,
         images: &Images,
-        (name, what): (&str, &'static str),
+        (name, what, often): (&str, &'static str, bool),
         container: View,
         fallback: Option<View>,
         said: StepSettings,
     ) -> Result<bool, InjectError> {
-        let found = Found {
+        let mut found = Found {
             name: name.to_owned(),
             what,
             container,
@@ -125,6 +129,9 @@ impl Workflow {
             storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { return Ok(false) };
+        if often {
+            found.tell_apart(plan, &settings, TELL_APART)?;
+        }
         if !found.prefix(plan, images, &settings)? {
             return Ok(false);
         }
@@ -141,7 +148,11 @@ impl Workflow {
             ));
             return Ok(());
         }
-        let patch = Value::text(format!("{{\"terminationGracePeriodSeconds\":{whole}}}"));
-        plan.set(template, "podSpecPatch", &patch, None, &Mark::Added)
+        plan.set(template, "podSpecPatch", &Value::text(patch(whole)), None, &Mark::Added)
     }
+}
+
+/// The patch of a pod that gives it so many seconds to end.
+pub(super) fn patch(whole: u64) -> String {
+    format!("{{\"terminationGracePeriodSeconds\":{whole}}}")
 }

@@ -12,13 +12,13 @@ use super::{
 use std::time::Duration;
 
 /// What compose gives a service to end.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// The run has no name of its own in compose: who starts it says it.
 const RUN: &str = "${KALE_RUN:?the name of this run}";
 
 /// Whether a document is a compose file.
 pub(super) fn is_compose(plan: &Plan<'_, '_>, root: View) -> Result<bool, InjectError> {
-    Ok(plan.get(root, "kind")?.is_none() && plan.map(root, "services").is_ok_and(|services| services.is_some()))
+    Ok(plan.get(root, "kind")?.is_none() && plan.get(root, "services")?.is_some_and(|services| plan.is_map(services)))
 }
 
 /// Changes one file.
@@ -40,6 +40,11 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View) -> Resu
     let mut any = false;
     for (name, service) in all {
         if name == "<<" || !plan.is_map(service) {
+            continue;
+        }
+        if plan.get(service, "provider")?.is_some() {
+            let left = Some("it is no container".to_owned());
+            plan.steps.push(Step { name: name.clone(), place: format!("service {name}"), left });
             continue;
         }
         let stop = plan.text_of(service, "stop_grace_period")?;
@@ -108,11 +113,19 @@ fn entrypoint(
         (Some(own), Some(words)) if plan.items(own).is_some() && !words.is_empty() => {
             plan.prefix(service, "entrypoint", &agent)?;
         }
-        (Some(_), Some(words)) => {
+        (Some(own), Some(words)) => {
+            // Nothing, but said: the image's own is not used, and neither is its CMD.
+            if words.is_empty() && plan.get(service, "command")?.is_none() {
+                return Err(plan.shape(own, format!("service {} has neither entrypoint nor command", found.name)));
+            }
             let whole = Value::texts(agent.into_iter().chain(words));
             plan.set(service, "entrypoint", &whole, Some("image"), &Mark::WrittenOut)?;
         }
         _ => {
+            if plan.get(service, "extends")?.is_some() {
+                let what = "extends another, which is not followed: write its entrypoint here, too";
+                return Err(plan.shape(service, format!("service {} {what}", found.name)));
+            }
             let known = found.look_up(plan, images, "entrypoint")?;
             if signal.is_none() {
                 stop_by(&mut agent, known.stop_signal.as_deref());
@@ -143,9 +156,17 @@ fn equip(plan: &mut Plan<'_, '_>, service: View, settings: &StepSettings, grace:
         Some((Volume::Host(folder), path)) => volumes.push(Value::text(format!("{folder}:{path}")).marked()),
         None => {}
     }
+    for there in plan.list(service, "volumes")? {
+        let target = match plan.text(there) {
+            Some(text) => text.split(':').nth(1).unwrap_or(text),
+            None => plan.text_of(there, "target")?.unwrap_or_default(),
+        };
+        plan.free_place(there, target)?;
+    }
     plan.extend(service, "volumes", Place::Back, volumes)?;
     let environment = plan.get(service, "environment")?;
-    if let Some(environment) = environment.filter(|there| plan.items(*there).is_none() && !there.is_lent()) {
+    let as_it_is = |there: &View| there.is_lent() || plan.is_empty_map(*there);
+    if let Some(environment) = environment.filter(|there| plan.items(*there).is_none() && !as_it_is(there)) {
         for (name, value) in &settings.env {
             plan.set(environment, name, &Value::text(value), None, &Mark::Added)?;
         }
@@ -159,12 +180,14 @@ fn equip(plan: &mut Plan<'_, '_>, service: View, settings: &StepSettings, grace:
             plan.set(service, "environment", &Value::Map(pairs), None, &Mark::WrittenOut)?;
         }
     } else {
-        let env = settings.env.iter().map(|(name, value)| Value::text(format!("{name}={value}")).marked());
+        let there = plan.texts(service, "environment")?.unwrap_or_default();
+        let env = settings.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let env = env.filter(|line| !there.contains(line)).map(|line| Value::text(line).marked());
         plan.extend(service, "environment", Place::Back, env.collect())?;
     }
     let done = |condition: &str| Value::map([("condition", Value::text(condition))]);
     let ours = done("service_completed_successfully");
-    match plan.get(service, "depends_on")? {
+    match plan.get(service, "depends_on")?.filter(|there| !plan.is_empty_map(*there)) {
         Some(there) if plan.items(there).is_some() => {
             let others = plan.texts(service, "depends_on")?.unwrap_or_default();
             let others = others.into_iter().map(|name| (name, done("service_started")));

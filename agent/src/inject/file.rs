@@ -21,7 +21,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), InjectError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mode = match fs::metadata(&target) {
         Ok(there) if !there.is_file() => {
-            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file; - is stdout")));
         }
         Ok(there) if there.permissions().readonly() => {
             return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only")));

@@ -13,8 +13,7 @@ use super::{
 /// The label by which all pods of a run know it.
 const RUN_LABEL: &str = "metadata.labels['pipeline/runid']";
 
-/// What is said of an executor whose tasks would all be one step.
-const REPEATED: &str = "runs more than once in a run, and nothing tells its tasks apart";
+/// How the tasks of an executor that has several are told apart.
 const TELL_APART: &str =
     "give it a shard or a step with --map, in KFP's words: shard: \"{{$.inputs.parameters['index']}}/3\"";
 
@@ -85,17 +84,8 @@ pub(super) fn plan(
             storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { continue };
-        if repeated.contains(&executor) && settings.step.is_none() && settings.shard.is_none() {
-            if settings.is_work() {
-                let what = format!("executor {executor} {REPEATED}: {TELL_APART}");
-                return Err(plan.shape(view, what));
-            }
-            if plan.settings.store.is_some() {
-                found.storeless = true;
-                plan.notes.push(format!(
-                    "executor {executor} {REPEATED}, so it has nothing to do with the store: {TELL_APART}"
-                ));
-            }
+        if repeated.contains(&executor) {
+            found.tell_apart(plan, &settings, TELL_APART)?;
         }
         if !found.prefix(plan, images, &settings)? {
             continue;
@@ -106,8 +96,12 @@ pub(super) fn plan(
             .map(|(name, value)| Value::map([("name", Value::text(name)), ("value", Value::text(value))]).marked())
             .collect();
         plan.extend(container, "env", Place::Back, env)?;
+        let mut own_run = false;
+        for variable in plan.list(container, "env")? {
+            own_run |= plan.text_of(variable, "name")? == Some("KALE_RUN");
+        }
         let work = (plan.settings.store.is_some() && !found.storeless) || settings.is_work();
-        wrapped.push((executor, parts(plan.settings, work && plan.settings.run.is_none())));
+        wrapped.push((executor, parts(plan.settings, work && plan.settings.run.is_none() && !own_run)));
     }
     if wrapped.is_empty() {
         return Ok(());
@@ -175,6 +169,24 @@ impl Platform {
         Ok(at)
     }
 
+    /// An error if an executor has something that is called as ours, or is mounted where we mount.
+    fn free(plan: &Plan<'_, '_>, config: View) -> Result<(), InjectError> {
+        plan.free_of_ours(config, "initContainers", "the init container")?;
+        for key in ["emptyDirMounts", "pvcMount", "secretAsVolume", "configMapAsVolume", "genericEphemeralVolume"] {
+            for there in plan.list(config, key)? {
+                if plan.text_of(there, "volumeName")? == Some(NAME) {
+                    return Err(InjectError::Clash {
+                        line: plan.line(there),
+                        what: format!("a volume is called {NAME}"),
+                        remedy: "give it another name: this one is what kale-agent calls its own",
+                    });
+                }
+                plan.free_place(there, plan.text_of(there, "mountPath")?.unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
     fn add(&self, plan: &mut Plan<'_, '_>, pipeline: View, wrapped: Vec<(String, Parts)>) -> Result<(), InjectError> {
         let whole = |parts: Parts| Value::map(parts.into_iter().map(|(key, values)| (key, Value::Seq(values))));
         let Some(root) = self.view else {
@@ -200,7 +212,7 @@ impl Platform {
                 plan.set(map, &executor, &whole(parts), None, &Mark::Added)?;
                 continue;
             };
-            plan.free_of_ours(config, "initContainers", "the init container")?;
+            Self::free(plan, config)?;
             for (key, values) in parts {
                 let place = if key == "initContainers" { Place::Front } else { Place::Back };
                 plan.extend(config, key, place, values)?;

@@ -3,7 +3,7 @@
 use super::{
     error::InjectError,
     images::Images,
-    plan::{Plan, View},
+    plan::{Plan, Step, View},
     settings::StepSettings,
     wrap::{Found, GRACE, whole_grace},
     yaml::{mark::Mark, value::Value},
@@ -23,6 +23,9 @@ pub(super) const KINDS: [&str; 10] = [
     "ReplicationController",
     "Rollout",
 ];
+
+/// How the pods of a job are told apart.
+const TELL_APART: &str = "make it completionMode: Indexed, so that each pod is a shard";
 
 /// The label by which all pods of a job know the job: one run, whichever pod tries it.
 const JOB_NAME: &str = "metadata.labels['batch.kubernetes.io/job-name']";
@@ -54,9 +57,11 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
         "Pod" => "metadata.name",
         _ => "metadata.uid",
     };
+    let completions = job.map_or(Ok(None), |job| plan.text_of(job, "completions"))?;
+    let often = completions.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count > 1);
     let shard = match job {
         Some(job) if plan.text_of(job, "completionMode")? == Some("Indexed") => {
-            let count = plan.text_of(job, "completions")?.unwrap_or("1");
+            let count = completions.unwrap_or("1");
             Some(format!("$(JOB_COMPLETION_INDEX)/{count}"))
         }
         _ => None,
@@ -76,9 +81,16 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
     for container in &containers {
         names.push(plan.text_of(*container, "name")?.unwrap_or_default().to_owned());
     }
+    let os = plan.map(spec, "os")?.map_or(Ok(None), |os| plan.text_of(os, "name"))?;
+    if os == Some("windows") {
+        let left = Some("it runs on Windows, and the agent on Linux".to_owned());
+        let step = |name: &String| Step { name: name.clone(), place: format!("container {name}"), left: left.clone() };
+        plan.steps.extend(names.iter().map(step));
+        return Ok(());
+    }
     let mut any = false;
     for (container, step) in containers.into_iter().zip(&names) {
-        let found = Found {
+        let mut found = Found {
             name: step.clone(),
             what: "container",
             container,
@@ -92,6 +104,9 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
             storeless: false,
         };
         let Some(settings) = found.settings(plan)? else { continue };
+        if often {
+            found.tell_apart(plan, &settings, TELL_APART)?;
+        }
         if found.prefix(plan, images, &settings)? {
             plan.equip(container, &settings, Some(run), true)?;
             any = true;

@@ -18,6 +18,7 @@ mod pod;
 #[cfg(test)]
 mod random;
 mod remove;
+mod repeats;
 mod script;
 mod settings;
 mod tasks;

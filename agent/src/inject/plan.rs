@@ -146,12 +146,17 @@ impl<'a, 't> Plan<'a, 't> {
         Ok(None)
     }
 
-    /// A map within a map; nothing counts as none.
+    /// A map within a map; nothing, and a map of nothing, count as none: what is put into it makes it anew.
     pub(super) fn map(&self, map: View, key: &str) -> Result<Option<View>, InjectError> {
         match self.get(map, key)? {
             Some(found) if !self.is_map(found) => Err(self.shape(found, format!("{key} is no map"))),
-            found => Ok(found),
+            found => Ok(found.filter(|found| !self.is_empty_map(*found))),
         }
+    }
+
+    /// Whether it is `{}`, between whose brackets no key could be put behind another.
+    pub(super) fn is_empty_map(&self, view: View) -> bool {
+        matches!(&self.tree.nodes[view.id].kind, Kind::Map(_, pairs) if pairs.is_empty())
     }
 
     /// The items of a list within a map; none if there is no list.

@@ -80,15 +80,7 @@ impl Plan<'_, '_> {
         if mounted {
             self.free_of_ours(container, "volumeMounts", "the mount")?;
             for there in self.list(container, "volumeMounts")? {
-                let path = self.text_of(there, "mountPath")?.unwrap_or_default().trim_end_matches('/').to_owned();
-                let store = all.volume.as_ref().is_some_and(|(_, own)| own.trim_end_matches('/') == path);
-                if path == BIN_DIR || store {
-                    return Err(InjectError::Clash {
-                        line: self.line(there),
-                        what: format!("something is mounted at {path}"),
-                        remedy: "mount it elsewhere, or give the store another place with --store-claim CLAIM:PATH",
-                    });
-                }
+                self.free_place(there, self.text_of(there, "mountPath")?.unwrap_or_default())?;
             }
             self.extend(container, "volumeMounts", Place::Back, mounts(all))?;
         }
@@ -146,15 +138,33 @@ impl Plan<'_, '_> {
         self.extend(container, "envFrom", Place::Back, from)
     }
 
+    /// An error if something is mounted where we mount.
+    pub(super) fn free_place(&self, there: View, path: &str) -> Result<(), InjectError> {
+        let path = path.trim_end_matches('/');
+        let store = self.settings.volume.as_ref().is_some_and(|(_, own)| own.trim_end_matches('/') == path);
+        if path != BIN_DIR && !store {
+            return Ok(());
+        }
+        Err(InjectError::Clash {
+            line: self.line(there),
+            what: format!("something is mounted at {path}"),
+            remedy: "mount it elsewhere, or give the store another place with --store-claim CLAIM:PATH",
+        })
+    }
+
     /// Volumes, with what the engine calls them.
     pub(super) fn add_volumes(&mut self, owner: View, key: &str) -> Result<(), InjectError> {
         self.free_of_ours(owner, key, "the volume")?;
         self.extend(owner, key, Place::Back, volumes(self.settings))
     }
 
-    /// The init container, before all others.
+    /// The init container, before all others. Its name is no other container's: a pod has each once.
     pub(super) fn add_init_container(&mut self, owner: View) -> Result<(), InjectError> {
-        self.free_of_ours(owner, "initContainers", "the init container")?;
+        let kinds =
+            [("initContainers", "the init container"), ("containers", "the container"), ("sidecars", "the sidecar")];
+        for (key, what) in kinds {
+            self.free_of_ours(owner, key, what)?;
+        }
         self.extend(owner, "initContainers", Place::Front, vec![init_container(self.settings)])
     }
 

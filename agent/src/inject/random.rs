@@ -190,6 +190,18 @@ fn settings() -> Settings {
     }
 }
 
+/// The same as JSON. There, a list that was empty is not there when it has been filled and emptied.
+fn json(piece: &Piece) -> serde_json::Value {
+    match piece {
+        Piece::Word(text) => text.parse::<u32>().map_or_else(|_| text.as_str().into(), Into::into),
+        Piece::Seq(items) => items.iter().map(json).collect(),
+        Piece::Map(pairs) => {
+            let is_there = |pair: &&(String, Piece)| !matches!(&pair.1, Piece::Seq(items) if items.is_empty() && !pair.0.starts_with(['e', 'x']));
+            pairs.iter().filter(is_there).map(|(key, value)| (key.clone(), json(value))).collect()
+        }
+    }
+}
+
 /// The golden manifests, as they come in and as they come out.
 fn golden() -> Vec<String> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/inject");
@@ -270,5 +282,16 @@ proptest! {
         for comment in ["# theirs", "# aside", "# - x: y"] {
             prop_assert_eq!(injected.text.matches(comment).count(), text.matches(comment).count(), "{}", comment);
         }
+    }
+
+    #[test]
+    fn the_same_goes_into_json_and_comes_out(bytes in proptest::collection::vec(any::<u8>(), 0..400), pretty: bool) {
+        let value = json(&pod(&mut Tape(bytes.into_iter())));
+        let text = if pretty { format!("{value:#}\n") } else { value.to_string() };
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let injected = inject(&text, &settings(), &Images::default()).unwrap().text;
+        prop_assert_ne!(&injected, &text);
+        prop_assert_eq!(&inject(&injected, &settings(), &Images::default()).unwrap().text, &injected);
+        prop_assert_eq!(read(&remove(&injected).unwrap().text), value);
     }
 }

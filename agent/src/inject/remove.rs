@@ -9,8 +9,12 @@ use super::{
         tree::{Id, Kind, Style, Tree},
     },
 };
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
+mod derived;
 mod meaning;
 
 /// A manifest without the agent.
@@ -65,6 +69,8 @@ struct Undo<'a, 't> {
     /// Documents by where their `---` ends.
     dashes: HashMap<usize, usize>,
     cuts: Vec<Cut>,
+    /// What stands in the place of something else.
+    replaced: HashSet<Id>,
 }
 
 impl<'a, 't> Undo<'a, 't> {
@@ -77,7 +83,7 @@ impl<'a, 't> Undo<'a, 't> {
             }
         }
         let dashes = tree.documents.iter().enumerate().map(|(index, document)| (document.start + 3, index)).collect();
-        Self { tree, ends, dashes, cuts: Vec::new() }
+        Self { tree, ends, dashes, cuts: Vec::new(), replaced: HashSet::new() }
     }
 
     fn cut(&mut self, at: Range<usize>, text: impl Into<String>) {
@@ -231,7 +237,9 @@ impl<'a, 't> Undo<'a, 't> {
     /// What ends here was another source text.
     fn was(&mut self, end: usize, mark_end: usize, source: &str) {
         let tree = self.tree;
-        let Some(node) = self.ends.get(&end).map(|id| &tree.nodes[*id]) else { return };
+        let Some(id) = self.ends.get(&end).copied() else { return };
+        let node = &tree.nodes[id];
+        self.replaced.insert(id);
         let flow = node.parent.is_some_and(|parent| is_flow(tree, parent));
         let stop = if flow { self.flow_mark_end(node.parent.unwrap_or_default(), mark_end) } else { mark_end };
         // Nothing, and what began on a line of its own, stood right behind the colon.
@@ -295,6 +303,9 @@ impl<'a, 't> Undo<'a, 't> {
             }
             let Some(dashes) = items.iter().position(|id| text(id) == Some("--")) else { continue };
             any = true;
+            if self.replaced.contains(&id) {
+                continue;
+            }
             match (style, items.get(dashes + 1)) {
                 (Style::Block, _) => {
                     self.cut_lines(tree.dash(id, 0), tree.nodes[items[dashes]].span.end);

@@ -14,6 +14,9 @@ use super::{
 /// The kinds that are known.
 pub(super) const KINDS: [&str; 5] = ["Task", "ClusterTask", "TaskRun", "Pipeline", "PipelineRun"];
 
+/// How the tasks of a matrix are told apart.
+const TELL_APART: &str = "give it kale.dev/step in Tekton's words: kale.dev/step: \"train-$(params.month)\"";
+
 /// The label by which all pods of a pipeline's run know it.
 const RUN_LABEL: &str = "metadata.labels['tekton.dev/pipelineRunUID']";
 
@@ -32,11 +35,19 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
             for task in plan.list(pipeline, key)? {
                 let called = plan.text_of(task, "name")?.unwrap_or_default().to_owned();
                 let Some(spec) = plan.map(task, "taskSpec")? else {
-                    plan.notes.push(format!("task {called} is written elsewhere: inject that manifest as well"));
+                    plan.notes.push(match plan.get(task, "pipelineSpec")? {
+                        // Its tasks are of another run, which is called otherwise.
+                        Some(_) => {
+                            format!("task {called} is a pipeline, and is left as it is: give it a manifest of its own")
+                        }
+                        None => format!("task {called} is written elsewhere: inject that manifest as well"),
+                    });
                     continue;
                 };
+                let often = plan.get(task, "matrix")?.is_some();
                 let run = Some("$(context.pipelineRun.uid)");
-                let task = Task { name: called, pipeline: name.clone(), annotations: plan.annotations(spec)?, run };
+                let annotations = plan.annotations(spec)?;
+                let task = Task { name: called, pipeline: name.clone(), annotations, run, often };
                 any |= task.plan(plan, images, spec)?;
             }
         }
@@ -45,7 +56,7 @@ pub(super) fn plan(plan: &mut Plan<'_, '_>, images: &Images, root: View, kind: &
         if let Some(task) = task {
             let called = name.clone().unwrap_or_default();
             let run = (kind == "TaskRun").then_some("$(context.taskRun.uid)");
-            let named = Task { name: called, pipeline: name, annotations: plan.annotations(root)?, run };
+            let named = Task { name: called, pipeline: name, annotations: plan.annotations(root)?, run, often: false };
             any |= named.plan(plan, images, task)?;
         }
     }
@@ -62,6 +73,8 @@ struct Task {
     annotations: Vec<(String, String)>,
     /// The run in Tekton's words, where the task knows it.
     run: Option<&'static str>,
+    /// Whether it runs once for each of a matrix.
+    often: bool,
 }
 
 impl Task {
@@ -82,7 +95,7 @@ impl Task {
                 plan.steps.push(Step { name, place: format!("step {short}"), left });
                 continue;
             }
-            let found = Found {
+            let mut found = Found {
                 name,
                 what: "step",
                 container: step,
@@ -96,6 +109,9 @@ impl Task {
                 storeless: false,
             };
             let Some(settings) = found.settings(plan)? else { continue };
+            if self.often {
+                found.tell_apart(plan, &settings, TELL_APART)?;
+            }
             let done = match plan.get(step, "script")? {
                 Some(script) => self.script(plan, &found, &settings, script)?,
                 None => found.prefix(plan, images, &settings)?,

@@ -63,6 +63,28 @@ impl Found<'_> {
         Ok(Some(settings))
     }
 
+    /// Has a step that runs more than once in a run, and says no shard or step, leave the store alone: the first commit would
+    /// be taken for all. With inputs or outputs that is an error.
+    pub(super) fn tell_apart(
+        &mut self,
+        plan: &mut Plan<'_, '_>,
+        settings: &StepSettings,
+        remedy: &str,
+    ) -> Result<(), InjectError> {
+        if settings.step.is_some() || settings.shard.is_some() || self.shard.is_some() {
+            return Ok(());
+        }
+        let what = format!("{} runs more than once in a run, and nothing tells one from another", self.place());
+        if settings.is_work() {
+            return Err(plan.shape(self.container, format!("{what}: {remedy}")));
+        }
+        if plan.settings.store.is_some() {
+            self.storeless = true;
+            plan.notes.push(format!("{what}, so it has nothing to do with the store: {remedy}"));
+        }
+        Ok(())
+    }
+
     fn leave(&self, plan: &mut Plan<'_, '_>, why: &str) {
         plan.steps.push(Step { name: self.name.clone(), place: self.place(), left: Some(why.to_owned()) });
     }
@@ -136,6 +158,8 @@ impl Found<'_> {
             return Ok(false);
         }
         let mut words = self.words(plan, settings)?;
+        let signal = self.stop_signal(plan)?;
+        stop_by(&mut words, signal.as_deref());
         if !command.is_empty() {
             plan.prefix(self.container, "command", &words)?;
         } else if !lent.is_empty() {
@@ -146,7 +170,9 @@ impl Found<'_> {
             let known = self.look_up(plan, images, "command")?;
             // What an image says is taken as it is; in a manifest the cluster replaces variables.
             let plainly = |words: Vec<String>| words.into_iter().map(|word| escape(&word, &|_| true)).collect();
-            stop_by(&mut words, known.stop_signal.as_deref());
+            if signal.is_none() {
+                stop_by(&mut words, known.stop_signal.as_deref());
+            }
             let known = Known { entrypoint: plainly(known.entrypoint), cmd: plainly(known.cmd), stop_signal: None };
             let whole = Value::texts(words.into_iter().chain(known.entrypoint.clone()));
             plan.set(self.container, "command", &whole, Some("image"), &Mark::FromImage)?;
@@ -161,6 +187,18 @@ impl Found<'_> {
         }
         plan.steps.push(Step { name: self.name.clone(), place: self.place(), left: None });
         Ok(true)
+    }
+
+    /// What the manifest stops the container with, whatever its image says: `lifecycle.stopSignal` of Kubernetes 1.33.
+    fn stop_signal(&self, plan: &Plan<'_, '_>) -> Result<Option<String>, InjectError> {
+        for container in [Some(self.container), self.fallback].into_iter().flatten() {
+            if let Some(lifecycle) = plan.map(container, "lifecycle")?
+                && let Some(signal) = plan.text_of(lifecycle, "stopSignal")?
+            {
+                return Ok(Some(signal.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// What the image runs; an error that says who asks and where was looked.
@@ -186,12 +224,14 @@ impl Found<'_> {
     }
 }
 
-/// Has the agent take for a request to end what its container is stopped with, where it would not do that anyway.
+/// Has the agent take for a request to end what its container is stopped with, where it would not do that anyway, and can:
+/// KILL is never seen, and CHLD says something else.
 pub(super) fn stop_by(words: &mut Vec<String>, signal: Option<&str>) {
     let Some(signal) = signal.map(str::trim).filter(|signal| !signal.is_empty()) else { return };
     let name = signal.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    if !["TERM", "INT", "QUIT", "HUP", "KILL", "15", "2", "3", "1", "9"].contains(&name) {
+    const NO_NEWS: [&str; 13] = ["TERM", "15", "INT", "2", "QUIT", "3", "HUP", "1", "KILL", "9", "CHLD", "CLD", "17"];
+    if !NO_NEWS.contains(&name) {
         words.insert(words.len() - 1, format!("--stop-signal={signal}"));
     }
 }
@@ -204,5 +244,5 @@ pub(super) fn is_ours(command: &[String]) -> bool {
 
 /// What a pod or service has to be given, so that a command's grace and storing after it are both over in time.
 pub(super) fn whole_grace(settings: &Settings, grace: Duration) -> Option<u64> {
-    settings.store.is_some().then(|| (grace + SAVING).as_secs())
+    settings.store.is_some().then(|| grace.saturating_add(SAVING).as_secs())
 }

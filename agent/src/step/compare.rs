@@ -7,13 +7,17 @@ use kale_protocol::{
 };
 use std::{collections::BTreeMap, fmt::Display};
 
+/// How much of a command is shown, in characters.
+const SHOWN: usize = 200;
+
 /// Every way in which this attempt's work differs from what was committed: command, parameters, inputs, promised
 /// outputs, fan-outs and number of shards. Local paths and times are no part of the work.
 pub(super) fn differences(work: &Work, spec: &StepSpec, inputs: &[ReadyInput], committed: &StepRecord) -> Vec<String> {
     let mut lines = Vec::new();
     let then = &committed.spec;
     if then.command != spec.command {
-        lines.push(format!("command: committed {}, now {}", shown(&then.command), shown(&spec.command)));
+        let [committed, now] = shown([&then.command, &spec.command]);
+        lines.push(format!("command: committed {committed}, now {now}"));
     }
     if committed.shard_count != work.shard_count {
         lines.push(format!("number of shards: committed {}, now {}", committed.shard_count, work.shard_count));
@@ -65,11 +69,31 @@ fn maps<V: PartialEq + Display>(
     }
 }
 
-fn shown(command: &[Vec<u8>]) -> String {
-    let text: Vec<String> = command.iter().map(|arg| arg.escape_ascii().to_string()).collect();
-    let text = text.join(" ");
-    match text.char_indices().nth(200) {
-        Some((cut, _)) => format!("`{}…`", &text[..cut]),
-        None => format!("`{text}`"),
+/// Two commands, each cut to a few lines: from a little before where they begin to differ, if that is far behind.
+fn shown(commands: [&[Vec<u8>]; 2]) -> [String; 2] {
+    // All of it is ASCII: any place is one to cut at.
+    let texts = commands
+        .map(|command| command.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" "));
+    let same = texts[0].bytes().zip(texts[1].bytes()).take_while(|(one, other)| one == other).count();
+    let start = if same > SHOWN / 2 { same - SHOWN / 4 } else { 0 };
+    texts.map(|text| {
+        let lead = if start > 0 { "…" } else { "" };
+        let (end, tail) = if text.len() - start > SHOWN { (start + SHOWN, "…") } else { (text.len(), "") };
+        format!("`{lead}{}{tail}`", &text[start..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_where_they_differ() {
+        let short = shown([&[b"sh".to_vec(), b"a\n".to_vec()], &[b"sh".to_vec()]]);
+        assert_eq!(short, ["`sh a\\n`", "`sh`"]);
+        let long = |end: &str| vec!["x".repeat(300).into_bytes(), end.as_bytes().to_vec()];
+        let [then, now] = shown([&long("monday"), &long(&"tuesday".repeat(99))]);
+        assert!(then.starts_with("`…xxx") && then.ends_with("x monday`"), "{then}");
+        assert!(now.contains("x tuesday") && now.ends_with("…`") && now.len() < 220, "{now}");
     }
 }

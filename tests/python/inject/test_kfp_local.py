@@ -43,7 +43,7 @@ class KfpLocal(unittest.TestCase):
             skip(self.id(), reason)
             self.skipTest(reason)
 
-    def call(self, words):
+    def call(self, words, status=0):
         # The components' interpreter is found by its name.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         ended = subprocess.run(
@@ -56,12 +56,12 @@ class KfpLocal(unittest.TestCase):
             text=True,
             timeout=120,
         )
-        self.assertEqual(ended.returncode, 0, ended.stdout)
+        self.assertEqual(ended.returncode, status, ended.stdout)
         return ended.stdout
 
-    def injected(self, image, store):
+    def injected(self, image, store, run="first"):
         self.call([sys.executable, SQUARES, "compile", "pipeline.yaml", image])
-        flags = ["--image", "kale-agent:any", "--no-engine", "--map", "map.yaml", "--store", store, "--run", "first"]
+        flags = ["--image", "kale-agent:any", "--no-engine", "--map", "map.yaml", "--store", store, "--run", run]
         self.call([AGENT, "inject", "pipeline.yaml", "-o", "injected.yaml", *flags])
         return self.folder / "injected.yaml"
 
@@ -80,13 +80,31 @@ class KfpLocal(unittest.TestCase):
         self.assertIn("--executor_input", shown["command"])
         return seen
 
-    def test_processes(self):
-        manifest = self.injected("kale-test-kfp:none", self.folder / "store")
+    def for_processes(self, run):
+        manifest = self.injected("kale-test-kfp:none", self.folder / "store", run)
         text = manifest.read_text()
         self.assertEqual(text.count(f"- {BIN}/kale-agent\n"), 3)
         # There is no init container to put it there.
         manifest.write_text(text.replace(f"- {BIN}/kale-agent\n", f"- {AGENT}\n"))
-        self.run_pipeline(manifest, "subprocess", use_venv=False)
+        return manifest
+
+    def test_processes(self):
+        self.run_pipeline(self.for_processes("first"), "subprocess", use_venv=False)
+
+    def test_each_execution_is_a_run(self):
+        run = [sys.executable, SQUARES, "run", self.for_processes("{{$.pipeline_job_uuid}}"), "subprocess"]
+        for _ in range(2):
+            self.assertIn("\nresult ", self.call([*run, json.dumps({"use_venv": False})]))
+        runs = json.loads(self.call([AGENT, "runs", "--store", "store", "--json"]))
+        self.assertEqual([run["shards"] for run in runs], [5, 5], runs)
+
+    def test_a_fixed_run_is_for_one_execution(self):
+        run = [sys.executable, SQUARES, "run", self.for_processes("first"), "subprocess", '{"use_venv": false}']
+        self.call(run)
+        said = self.call(run, status=1)
+        # The paths of KFP's are others, and the difference is in what is shown of the commands.
+        self.assertRegex(said, r"command: committed `…[^`]*/outputs/squares-[^`]*`, now `…[^`]*/outputs/squares-")
+        self.assertIn("use a new --run", said)
 
     def test_containers(self):
         self.need(importlib.util.find_spec("docker"), "this Python has no docker")

@@ -2,7 +2,7 @@
 
 use super::{Undo, is_flow};
 use crate::inject::{
-    settings::{BIN_DIR, NAME, SAVING, STORE_VOLUME},
+    settings::{BIN_DIR, NAME, STORE_VOLUME},
     yaml::tree::{Id, Kind, Tree},
 };
 
@@ -10,14 +10,17 @@ use crate::inject::{
 const LISTS: [&str; 7] =
     ["volumes", "volumeMounts", "initContainers", "steps", "env", "emptyDirMounts", "fieldPathAsEnv"];
 
-fn text<'t>(tree: &'t Tree<'_>, id: Id) -> Option<&'t str> {
+/// The keys of maps that are there for things of ours alone, if there is nothing else in them.
+const HOLDERS: [&str; 3] = ["stepTemplate", "depends_on", "volumes"];
+
+pub(super) fn text<'t>(tree: &'t Tree<'_>, id: Id) -> Option<&'t str> {
     match &tree.nodes[id].kind {
         Kind::Scalar(text, _) => Some(text),
         _ => None,
     }
 }
 
-fn value(tree: &Tree<'_>, map: Id, key: &str) -> Option<Id> {
+pub(super) fn value(tree: &Tree<'_>, map: Id, key: &str) -> Option<Id> {
     let Kind::Map(_, pairs) = &tree.nodes[map].kind else { return None };
     pairs.iter().find(|pair| text(tree, pair.0) == Some(key)).map(|pair| pair.1)
 }
@@ -56,6 +59,17 @@ impl Undo<'_, '_> {
         let line = self.tree.line_end(self.tree.nodes[item].head);
         let start = self.tree.nodes[item].head;
         self.ours(item) || self.tree.text[start..line].contains("  # kale-agent: added")
+    }
+
+    /// Whether a map has something in it, and all of it is ours.
+    fn holds_only_ours(&self, map: Id) -> bool {
+        let Kind::Map(_, pairs) = &self.tree.nodes[map].kind else { return false };
+        let is_ours = |(key, value): &(Id, Id)| match &self.tree.nodes[*value].kind {
+            Kind::Map(..) => self.is_our_key(*key),
+            Kind::Seq(_, items) => !items.is_empty() && items.iter().all(|item| self.ours(*item)),
+            _ => false,
+        };
+        !pairs.is_empty() && pairs.iter().all(is_ours)
     }
 
     /// Whether nobody else has put anything into a value of ours.
@@ -128,6 +142,12 @@ impl Undo<'_, '_> {
                 if !everywhere && !is_flow(tree, map) && !is_flow(tree, *list) {
                     continue;
                 }
+                let holder = HOLDERS.contains(&name) && everywhere && self.holds_only_ours(*list);
+                if holder && !is_covered(tree.nodes[*key].head) {
+                    let end = tree.nodes[*list].span.end;
+                    self.cut_pair(map, index, end..end, true);
+                    continue;
+                }
                 let named = self.is_our_key(*key) && matches!(tree.nodes[*list].kind, Kind::Map(..));
                 if named && (everywhere || is_flow(tree, map)) && !is_covered(tree.nodes[*key].head) {
                     let end = tree.nodes[*list].span.end;
@@ -160,39 +180,10 @@ impl Undo<'_, '_> {
         }
         if everywhere {
             notes.push(
-                "where no comments say what was there, what is ours was told by its names: secrets, variables, grace periods and commands taken from images stay"
+                "where no comments say what was there, what is ours was told by its names: secrets, variables and commands taken from images stay"
                     .to_owned(),
             );
-            self.grace();
-        }
-    }
-
-    /// A pod's grace period that follows from the agent's: the agent's own is what it was.
-    fn grace(&mut self) {
-        let tree = self.tree;
-        for id in 0..tree.nodes.len() {
-            let Some(period) = value(tree, id, "terminationGracePeriodSeconds") else { continue };
-            let Some(whole) = text(tree, period).and_then(|text| text.parse::<u64>().ok()) else { continue };
-            let Some(before) = whole.checked_sub(SAVING.as_secs()) else { continue };
-            let flag = format!("--grace={before}s");
-            let agent = value(tree, id, "containers").is_some_and(|list| match &tree.nodes[list].kind {
-                Kind::Seq(_, items) => items.iter().any(|item| {
-                    let words = value(tree, *item, "command").map(|command| &tree.nodes[command].kind);
-                    matches!(words, Some(Kind::Seq(_, words)) if words.iter().any(|word| text(tree, *word) == Some(&flag)))
-                }),
-                _ => false,
-            });
-            if !agent {
-                continue;
-            }
-            if before == crate::inject::wrap::GRACE.as_secs() {
-                let Kind::Map(_, pairs) = &tree.nodes[id].kind else { continue };
-                let index = pairs.iter().position(|pair| pair.1 == period).unwrap_or_default();
-                let end = tree.nodes[period].span.end;
-                self.cut_pair(id, index, end..end, true);
-            } else {
-                self.cut(tree.nodes[period].span.clone(), before.to_string());
-            }
+            self.derived();
         }
     }
 }

@@ -34,6 +34,12 @@ impl FromStr for StopSignal {
             (_, Some(rest)) => (libc::SIGRTMAX(), rest),
             _ => (0, name),
         };
+        // Kubernetes has these two by their other names as well.
+        let name = match name {
+            "IOT" => "ABRT",
+            "POLL" => "IO",
+            name => name,
+        };
         let named = || Signal::iterator().find(|signal| signal.as_str().strip_prefix("SIG") == Some(name));
         let number = match rest.parse::<i32>() {
             Ok(number) => base.saturating_add(number),
@@ -183,6 +189,8 @@ mod tests {
             ("64", 64),
             ("SIGRTMIN+3", libc::SIGRTMIN() + 3),
             ("RTMIN", libc::SIGRTMIN()),
+            ("SIGIOT", libc::SIGABRT),
+            ("SIGPOLL", libc::SIGIO),
             ("rtmax-1", libc::SIGRTMAX() - 1),
         ] {
             assert_eq!(read(text), Ok(number), "{text}");
