@@ -6,8 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Batches of chunks are about this long: one frame where they are compressed.
 pub(super) const BATCH: usize = 1 << 20;
-/// So much of a long file that needs no cutting is read, hashed and handed on at a time: each handing over costs what
-/// 100 KiB cost.
+/// So much of a long file is cut, or only hashed, at a time: each handing over costs what 100 KiB cost.
 pub(super) const PART: usize = 4 << 20;
 
 /// What is read at a time where content is cut by what it is: it stays in the core's cache until it is hashed, and little

@@ -211,8 +211,8 @@ impl<'t> Feeder<'t> {
 
     /// Sends a segment that needs no cutting, to be read by the workers.
     fn parts(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy, wanted: bool) -> Result<(), Stop> {
-        // A frame is never longer than a batch.
-        let part = if policy == Policy::Raw { self.part } else { BATCH };
+        // What is written is to be in a cache still when it is; a frame is never longer than a batch either.
+        let part = if wanted { BATCH } else { self.part };
         for at in (segment.start..segment.end).step_by(part) {
             let bytes = (segment.end - at).min(part as u64) as usize;
             let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
