@@ -111,3 +111,44 @@ fn what_is_empty_takes_what_is_put_into_it() {
         assert_eq!(read(&place.ok(options)), read(&injected), "twice is not once");
     }
 }
+
+#[test]
+fn what_came_from_an_image_goes_with_the_agent() {
+    let place = Sandbox::without_store();
+    place.write(
+        "index.yaml",
+        "whole: {entrypoint: [/e], cmd: [a, b], stop-signal: SIGUSR1}\nshort: {cmd: [c], stop-signal: SIGRTMIN+3}\n",
+    );
+    let template = |name: &str, container: Value| json!({"name": name, "container": container});
+    let argo = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"}, "spec": {
+        "templateDefaults": {"container": {"command": ["lent"]}},
+        "templates": [template("x", json!({"image": "whole", "args": ["own"]}))],
+    }});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "a", "image": "whole"},
+        {"name": "b", "image": "whole", "args": ["own"]},
+        {"name": "c", "image": "short"},
+    ]}});
+    let compose = json!({"name": "c", "services": {
+        "a": {"image": "whole"}, "b": {"image": "whole", "command": ["own"]}, "c": {"image": "short"},
+    }});
+    for value in [argo, pod, compose] {
+        place.write("m.json", value.to_string());
+        let options = [
+            "inject",
+            "m.json",
+            "--no-engine",
+            "--image-index",
+            "index.yaml",
+            "--image",
+            "agent:1",
+            "--store-claim",
+            "kale",
+        ];
+        let injected = place.ok(options);
+        assert_eq!(injected.contains("--stop-signal=SIGUSR1"), !injected.contains("lent"), "{injected}");
+        place.write("m.json", &injected);
+        assert_eq!(read(&place.ok(options)), read(&injected), "twice is not once");
+        assert_eq!(read(&place.ok(["inject", "--remove", "m.json"])), value);
+    }
+}

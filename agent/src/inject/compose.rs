@@ -6,7 +6,7 @@ use super::{
     plan::{Plan, Step, View},
     settings::{BIN_DIR, IMAGE_BIN, NAME, STORE_VOLUME, StepSettings, Volume},
     tmpfs,
-    wrap::{Found, is_ours, stop_by, whole_grace},
+    wrap::{Found, is_ours, stop_by, whole_grace, written_out},
     yaml::{edit::Place, mark::Mark, value::Value},
 };
 use std::time::Duration;
@@ -137,9 +137,11 @@ fn entrypoint(
                 let what = format!("service {} has no command, and neither has its image", found.name);
                 return Err(plan.shape(service, what));
             }
+            let fills = !has_command && !known.cmd.is_empty();
+            written_out(plan, &mut agent, if fills { &["entrypoint", "command"] } else { &["entrypoint"] });
             let whole = Value::texts(agent.into_iter().chain(escaped(known.entrypoint)));
             plan.set(service, "entrypoint", &whole, Some("image"), &Mark::FromImage)?;
-            if !has_command && !known.cmd.is_empty() {
+            if fills {
                 plan.set(service, "command", &Value::texts(escaped(known.cmd)), Some("image"), &Mark::FromImage)?;
             }
         }

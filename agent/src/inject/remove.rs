@@ -3,6 +3,7 @@
 use super::{
     error::InjectError,
     settings::{BIN, NAME},
+    wrap::WRITTEN_OUT,
     yaml::{
         edit::Edits,
         mark::Mark,
@@ -306,6 +307,13 @@ impl<'a, 't> Undo<'a, 't> {
             if self.replaced.contains(&id) {
                 continue;
             }
+            let keys = items[..dashes].iter().filter_map(text).find_map(|word| word.strip_prefix(WRITTEN_OUT));
+            if let Some(keys) = keys
+                && let Some((map, _)) = self.pair_of(id, false)
+            {
+                self.cut_keys(map, keys);
+                continue;
+            }
             match (style, items.get(dashes + 1)) {
                 (Style::Block, _) => {
                     self.cut_lines(tree.dash(id, 0), tree.nodes[items[dashes]].span.end);
@@ -320,6 +328,18 @@ impl<'a, 't> Undo<'a, 't> {
             }
         }
         any
+    }
+
+    /// Cuts keys that were not there before.
+    fn cut_keys(&mut self, map: Id, keys: &str) {
+        let tree = self.tree;
+        let Kind::Map(_, pairs) = &tree.nodes[map].kind else { return };
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            if meaning::text(tree, *key).is_some_and(|name| keys.split(',').any(|key| key == name)) {
+                let end = tree.nodes[*value].span.end;
+                self.cut_pair(map, index, end..end, true);
+            }
+        }
     }
 
     /// The text with all of it undone; of two that overlap the outer one counts.

@@ -163,6 +163,7 @@ impl Found<'_> {
         if !command.is_empty() {
             plan.prefix(self.container, "command", &words)?;
         } else if !lent.is_empty() {
+            written_out(plan, &mut words, &["command"]);
             let whole = Value::texts(words.into_iter().chain(lent));
             plan.set(self.container, "command", &whole, Some("image"), &Mark::WrittenOut)?;
         } else {
@@ -174,13 +175,13 @@ impl Found<'_> {
                 stop_by(&mut words, known.stop_signal.as_deref());
             }
             let known = Known { entrypoint: plainly(known.entrypoint), cmd: plainly(known.cmd), stop_signal: None };
+            let fills = self.fills_args && args.is_none() && !known.cmd.is_empty();
+            written_out(plan, &mut words, if fills { &["command", "args"] } else { &["command"] });
             let whole = Value::texts(words.into_iter().chain(known.entrypoint.clone()));
             plan.set(self.container, "command", &whole, Some("image"), &Mark::FromImage)?;
-            if !self.fills_args {
-                // Something else than the image's own arguments is given.
-            } else if args.is_none() && !known.cmd.is_empty() {
+            if fills {
                 plan.set(self.container, "args", &Value::texts(known.cmd), Some("image"), &Mark::FromImage)?;
-            } else if args.is_none() && known.entrypoint.is_empty() {
+            } else if self.fills_args && args.is_none() && known.entrypoint.is_empty() {
                 let what = format!("{} has no command, and neither has its image", self.place());
                 return Err(plan.shape(self.container, what));
             }
@@ -221,6 +222,16 @@ impl Found<'_> {
             why: vain.why,
             code: vain.code,
         })
+    }
+}
+
+/// The flag of `run` that says so.
+pub(super) const WRITTEN_OUT: &str = "--written-out=";
+
+/// Has the agent's own words say which keys were not there before: in JSON, where no mark can.
+pub(super) fn written_out(plan: &Plan<'_, '_>, words: &mut Vec<String>, keys: &[&str]) {
+    if plan.tree.json {
+        words.insert(words.len() - 1, format!("{WRITTEN_OUT}{}", keys.join(",")));
     }
 }
 

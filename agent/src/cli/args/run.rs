@@ -54,6 +54,9 @@ pub(in crate::cli) struct RunArgs {
     /// A further signal that asks for an end, beside TERM, INT, QUIT and HUP: the image's STOPSIGNAL, such as USR1.
     #[arg(long, env = "KALE_STOP_SIGNAL", value_name = "SIGNAL")]
     pub(in crate::cli) stop_signal: Option<StopSignal>,
+    /// Which keys `inject` wrote out beside this command, so that its `--remove` can tell them: without effect.
+    #[arg(long = "written-out", value_name = "KEYS", hide = true)]
+    pub(in crate::cli) _written_out: Option<String>,
     /// Exit codes of the command that count as success, such as 3,10-12.
     #[arg(long, env = "KALE_ACCEPT_CODES", value_name = "CODES")]
     pub(in crate::cli) accept_codes: Option<AcceptedCodes>,

@@ -180,7 +180,7 @@ impl Undo<'_, '_> {
         }
         if everywhere {
             notes.push(
-                "where no comments say what was there, what is ours was told by its names: secrets, variables and commands taken from images stay"
+                "where no comments say what was there, what is ours was told by its names: secrets and variables stay, and so do commands taken from images where it is not JSON"
                     .to_owned(),
             );
             self.derived();
