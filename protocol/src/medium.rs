@@ -16,7 +16,8 @@ pub struct Medium {
     pub seen: Option<u64>,
     /// What was known of that before it stored anything: by this, it decided.
     pub known: Option<u64>,
-    /// How it stored content.
+    /// How it stored content, as it was decided before the first of it: where the medium turned out fast meanwhile, files
+    /// that were begun later may lie there as they were.
     pub kept: Kept,
 }
 

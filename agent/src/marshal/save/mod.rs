@@ -6,7 +6,7 @@
 //! buffers of 2 to 4 MiB: two for each worker and two more. So memory does not depend on the size or number of files:
 //! about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
 //! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
-//! the number of threads either.
+//! the number of threads either; with [`Compress::Auto`] only as far as they decide whether a medium counts as fast.
 
 mod adopt;
 mod assemble;
@@ -50,10 +50,10 @@ const ITEMS: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compress {
     /// Arrays by their format, and what samples say is incompressible, raw; all else at level 1, where that saves a
-    /// tenth. Where the medium's rate is known, [`Compress::on`] it.
+    /// tenth. Where the medium's rate is known, [`Compress::on`] it, for files that are begun once it was seen, too.
     #[default]
     Auto,
-    /// The same, but of what is new nothing is compressed: what a fast medium asks for.
+    /// The same, but what is new is compressed only where it is a little among much that is known: for a fast medium.
     Plain,
     /// Everything raw, and long files in one piece, whatever of them is known.
     Never,
