@@ -23,6 +23,7 @@ mod pool;
 mod probe;
 mod recall;
 mod restore;
+mod room;
 mod save;
 mod segment;
 mod shuffle;

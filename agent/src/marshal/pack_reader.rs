@@ -3,6 +3,7 @@
 use super::{
     MarshalError,
     pieces::{Part, Piece, Place, Stored},
+    room::Room,
     shuffle,
 };
 use crate::store::{StoreError, Transport};
@@ -118,7 +119,7 @@ impl<'t> ChunkReader<'t> {
             let found = self.planned.iter().position(covers)?;
             let (_, all) = self.planned.swap_remove(found);
             self.joined_from = None;
-            let joined = self.joined.room((all.end - all.start) as usize);
+            let joined = self.joined.of(all.start, (all.end - all.start) as usize);
             self.transport.read_at(&layout::pack(&pack), all.start, joined).ok()?;
             self.joined_from = Some((pack, all));
         }
@@ -212,7 +213,7 @@ impl<'t> ChunkReader<'t> {
                 if let Some(held) = self.joined(stored.pack, offset..offset + bytes as u64) {
                     return Ok(held);
                 }
-                let room = self.stored.room(bytes);
+                let room = self.stored.of(offset, bytes);
                 self.transport.read_at(&layout::pack(&stored.pack), offset, room).map_err(Unreadable::Store)?;
                 Ok(Held::Stored(bytes))
             }
@@ -227,9 +228,9 @@ impl<'t> ChunkReader<'t> {
     /// The bytes that were read last.
     fn held(&self, held: &Held) -> &[u8] {
         match held {
-            Held::Joined(range) => &self.joined.0[range.clone()],
-            Held::Stored(bytes) => &self.stored.0[..*bytes],
-            Held::Decoded(range) => &self.decoded.0[range.clone()],
+            Held::Joined(range) => &self.joined[range.clone()],
+            Held::Stored(bytes) => &self.stored[..*bytes],
+            Held::Decoded(range) => &self.decoded[range.clone()],
         }
     }
 
@@ -237,28 +238,28 @@ impl<'t> ChunkReader<'t> {
     fn frame(&mut self, pack: PackId, frame: Frame) -> Result<&[u8], Unreadable> {
         let raw_bytes = frame.raw_bytes as usize;
         if self.cached == Some((pack, frame)) {
-            return Ok(&self.decoded.0[..raw_bytes]);
+            return Ok(&self.decoded[..raw_bytes]);
         }
         self.cached = None;
         let key = layout::pack(&pack);
-        let decoded = self.decoded.room(raw_bytes);
+        let decoded = self.decoded.of(frame.offset, raw_bytes);
         match frame.codec {
             Codec::Raw => self.transport.read_at(&key, frame.offset, decoded).map_err(Unreadable::Store)?,
             Codec::Zstd | Codec::ZstdShuffled { .. } => {
-                let stored = self.stored.room(frame.stored_bytes as usize);
+                let stored = self.stored.of(frame.offset, frame.stored_bytes as usize);
                 self.transport.read_at(&key, frame.offset, stored).map_err(Unreadable::Store)?;
                 let shuffled = if let Codec::ZstdShuffled { width } = frame.codec { Some(width) } else { None };
-                let out = if shuffled.is_some() { self.apart.room(raw_bytes) } else { &mut *decoded };
+                let out = if shuffled.is_some() { self.apart.of(0, raw_bytes) } else { &mut *decoded };
                 if self.decompressor.decompress_to_buffer(stored, out).ok() != Some(raw_bytes) {
                     return Err(Unreadable::Decode);
                 }
                 if let Some(width) = shuffled {
-                    shuffle::together(&self.apart.0[..raw_bytes], width, decoded);
+                    shuffle::together(&self.apart[..raw_bytes], width, decoded);
                 }
             }
         }
         self.cached = Some((pack, frame));
-        Ok(&self.decoded.0[..raw_bytes])
+        Ok(&self.decoded[..raw_bytes])
     }
 }
 
@@ -271,19 +272,6 @@ fn within(parts: &[Bytes], range: Range<usize>) -> impl Iterator<Item = &[u8]> {
         let here = range.start.clamp(start, end) - start..range.end.clamp(start, end) - start;
         (!here.is_empty()).then(|| &part[here])
     })
-}
-
-/// Memory that is used again and again: it grows to what was needed most, and is never zeroed again.
-#[derive(Default)]
-struct Room(Vec<u8>);
-
-impl Room {
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        if self.0.len() < bytes {
-            self.0.resize(bytes, 0);
-        }
-        &mut self.0[..bytes]
-    }
 }
 
 /// Which of a reader's memory holds what was read.

@@ -1,6 +1,9 @@
 //! Buffers that content travels in, a bounded number of them.
 
-use super::{super::cut, item::Stop};
+use super::{
+    super::{cut, room::Room},
+    item::Stop,
+};
 use crate::limits::Limits;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -24,22 +27,22 @@ pub(super) fn part(buffers: usize) -> usize {
 
 /// Content on its way. What is read into it is at most a batch, unless room for a part was made.
 pub(super) struct Buffer {
-    pub(super) bytes: Box<[u8]>,
+    pub(super) bytes: Room,
     /// The batch as a compressed frame, where it was compressed.
     pub(super) packed: Vec<u8>,
 }
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; SHORT].into_boxed_slice(), packed: Vec::new() }
+        Self { bytes: Room::new(SHORT), packed: Vec::new() }
     }
 
     /// Makes it long enough for a part. Most trees have none, and take half of the memory.
     pub(super) fn make_room(&mut self, bytes: usize) {
         if self.bytes.len() < bytes {
             // The old room goes first.
-            self.bytes = Box::default();
-            self.bytes = vec![0; bytes.max(PART)].into_boxed_slice();
+            self.bytes = Room::default();
+            self.bytes = Room::new(bytes.max(PART));
         }
     }
 }

@@ -218,6 +218,7 @@ impl<'t> Feeder<'t> {
             let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
             let mut buffer = self.buffer()?;
             buffer.make_room(bytes);
+            buffer.bytes.begin_at(at);
             let batch =
                 self.job(buffer, Fill::Part(Part { file: Arc::clone(file), offset: at, wanted }), lengths, policy)?;
             self.send(Item::Batch(batch))?;
@@ -266,6 +267,7 @@ impl<'t> Feeder<'t> {
     fn cut(&mut self, content: &mut dyn Content, segment: Segment, policy: Policy) -> Result<(), Stop> {
         let Segment { start: mut base, mut end, rule } = segment;
         let mut buffer = self.buffer()?;
+        buffer.bytes.begin_at(base);
         let (mut lengths, mut cut, mut read, mut tested) = (Vec::new(), 0, 0, 0);
         let step = if rule == Rule::Fixed { cut::MAX } else { STEP };
         loop {
@@ -273,7 +275,7 @@ impl<'t> Feeder<'t> {
             let (count, chunk_bytes) = whole_chunks(content.hole_end(at).min(end), at, end);
             if count > 0 {
                 if cut > 0 {
-                    buffer = self.send_batch(buffer, &mut lengths, policy, cut..cut)?;
+                    buffer = self.send_batch(buffer, &mut lengths, policy, cut..cut, at)?;
                 }
                 self.send(Item::Hole { count, chunk_bytes })?;
                 (base, cut, read, tested) = (at + count * u64::from(chunk_bytes), 0, 0, 0);
@@ -295,7 +297,7 @@ impl<'t> Feeder<'t> {
                 continue;
             };
             if cut + length > BATCH && cut > 0 {
-                buffer = self.send_batch(buffer, &mut lengths, policy, cut..read)?;
+                buffer = self.send_batch(buffer, &mut lengths, policy, cut..read, at)?;
                 (base, read, cut) = (at, read - cut, 0);
             }
             lengths.push(length as u32);
@@ -309,15 +311,17 @@ impl<'t> Feeder<'t> {
         self.send(Item::Batch(batch))
     }
 
-    /// Sends what is cut, and gives a new buffer that begins with what was read beyond it.
+    /// Sends what is cut, and gives a new buffer for what comes `at` that offset, which begins with what was read of it.
     fn send_batch(
         &mut self,
         buffer: Buffer,
         lengths: &mut Vec<u32>,
         policy: Policy,
         ahead: Range<usize>,
+        at: u64,
     ) -> Result<Buffer, Stop> {
         let mut next = self.buffer()?;
+        next.bytes.begin_at(at);
         next.bytes[..ahead.len()].copy_from_slice(&buffer.bytes[ahead]);
         let batch = self.job(buffer, Fill::Full, mem::take(lengths), policy)?;
         self.send(Item::Batch(batch))?;

@@ -53,12 +53,9 @@ impl Span {
     /// Reads it into a buffer and cuts it; nothing where the span before was given up.
     pub(super) fn cut(&self, buffer: &mut Buffer) -> Result<Option<Vec<HashedChunk>>, MarshalError> {
         buffer.make_room(cut::MAX + (self.place.end - self.place.start) as usize);
-        let mut view = View {
-            span: self,
-            bytes: &mut buffer.bytes,
-            base: self.place.start.saturating_sub(cut::MAX as u64),
-            read: self.place.start,
-        };
+        let base = self.place.start.saturating_sub(cut::MAX as u64);
+        buffer.bytes.begin_at(base);
+        let mut view = View { span: self, bytes: &mut buffer.bytes, base, read: self.place.start };
         let (guess, start) = match self.start.try_recv() {
             Ok(start) => (Guess::default(), start),
             Err(TryRecvError::Disconnected) => return Ok(None),

@@ -6,6 +6,7 @@ use super::{
         cut::{self, Rule},
         known::Known,
         probe::Probe,
+        room::Room,
         segment::Segment,
         shuffle,
         source::Regular,
@@ -190,7 +191,7 @@ pub(super) fn work(tasks: &Receiver<Task>, known: &Known) -> Result<(), MarshalE
     for task in tasks {
         match task {
             Task::Batch(job) => batch(*job, known, &mut packer, &mut reader)?,
-            Task::Compare(comparison) => comparison.compare(reader.aside(cut::MAX))?,
+            Task::Compare(comparison) => comparison.compare(reader.aside(0, cut::MAX))?,
         }
     }
     Ok(())
@@ -243,16 +244,15 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
 /// it lies in the page cache, or read to the same place again and again, which stays in this core's.
 #[derive(Default)]
 struct PartReader {
-    scratch: Vec<u8>,
+    scratch: Room,
     /// Whether the last chunk was known: then the next one often is.
     was_known: bool,
 }
 
 impl PartReader {
-    /// Room for content that nobody wants.
-    fn aside(&mut self, bytes: usize) -> &mut [u8] {
-        self.scratch.resize(cut::MAX.max(bytes), 0);
-        &mut self.scratch[..bytes]
+    /// Room for content that nobody wants, which begins at this offset in its file.
+    fn aside(&mut self, offset: u64, bytes: usize) -> &mut [u8] {
+        &mut self.scratch.of(offset, cut::MAX.max(bytes))[..bytes]
     }
 
     /// Chunks of these lengths, one behind the other.
@@ -300,7 +300,7 @@ impl PartReader {
             self.was_known = is_known(&hashed);
             return Ok(hashed);
         }
-        let content = self.aside(place.len());
+        let content = self.aside(offset, place.len());
         part.file.read_exact(content, offset)?;
         let mut hashed = HashedChunk::of(content, start);
         let known = is_known(&hashed);
