@@ -60,6 +60,8 @@ impl Adoption for Watched {
         let nobody = is_held(&self.file) && lease(self.file.as_raw_fd(), libc::F_UNLCK).is_ok();
         let nobody = nobody && lease(self.file.as_raw_fd(), libc::F_RDLCK).is_ok();
         if !nobody {
+            // Whoever waits for it waits no longer.
+            let _ = lease(self.file.as_raw_fd(), libc::F_UNLCK);
             return Ok(None);
         }
         // We are about to open it for writing ourselves.
