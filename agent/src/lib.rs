@@ -14,6 +14,7 @@ pub mod limits;
 pub mod marshal;
 pub mod python;
 pub mod report;
+mod snapshot;
 pub mod step;
 pub mod store;
 mod window;

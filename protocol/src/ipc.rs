@@ -83,6 +83,18 @@ pub struct Save {
     /// Whether [`Reply::Taken`] will do: the agent has the bytes and stores them while the step goes on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hand_over: bool,
+    /// The parts' content, where it lies in memory of the client and not in descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+}
+
+/// Memory of a client as it was at one moment: of a child that it forked for that, and that does nothing but sleep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The child. The agent ends it once its content is stored.
+    pub pid: i32,
+    /// For each part the address and length of its stretches, one behind the other.
+    pub parts: Vec<Vec<(u64, u64)>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -149,6 +161,8 @@ pub enum Reply {
     Memory,
     /// Content of that length has to be stored before the answer: as a pipe or as files.
     Stream,
+    /// The snapshot cannot be read, and what is in it is to be handed over otherwise.
+    Unreadable,
     /// The artifact can be mapped from descriptors, of which one comes for each file.
     Mapped {
         /// As in [`Reply::Loaded`].
@@ -244,6 +258,7 @@ mod tests {
             from: Content::Parts(vec![String::new()]),
             stripes: Vec::new(),
             hand_over: false,
+            snapshot: None,
         };
         let message = Message { v: VERSION, request: Request::Save(save) };
         let text = serde_json::to_string(&message).unwrap();
@@ -254,6 +269,11 @@ mod tests {
         let striped = br#"{"v":1,"op":"save","name":"m","from":{"parts":["",""]},"stripes":[2,1],"hand_over":true}"#;
         let Request::Save(striped) = read_request(striped).unwrap() else { panic!("a save") };
         assert_eq!((striped.stripes, striped.hand_over), (vec![2, 1], true));
+        let seen =
+            br#"{"v":1,"op":"save","name":"m","from":{"parts":[""]},"snapshot":{"pid":7,"parts":[[[4096,5],[9,1]]]}}"#;
+        let Request::Save(seen) = read_request(seen).unwrap() else { panic!("a save") };
+        assert_eq!(seen.snapshot, Some(Snapshot { pid: 7, parts: vec![vec![(4096, 5), (9, 1)]] }));
+        assert_eq!(serde_json::to_string(&Reply::Unreadable).unwrap(), r#""unreadable""#);
         assert_eq!(read_request(br#"{"v":1,"op":"offer","bytes":9}"#).unwrap(), Request::Offer { bytes: 9 });
         assert_eq!(read_request(br#"{"v":1,"op":"stored","ticket":3}"#).unwrap(), Request::Stored { ticket: 3 });
         let load = read_request(br#"{"v":1,"op":"load","reference":"a:b"}"#).unwrap();

@@ -95,7 +95,7 @@ fn a_width_that_no_element_has_is_refused() {
 fn conversation() {
     let save = |value, from| {
         let (name, format) = ("m".into(), Some("npy".into()));
-        Request::Save(Save { name, format, value, from, stripes: Vec::new(), hand_over: false })
+        Request::Save(Save { name, format, value, from, stripes: Vec::new(), hand_over: false, snapshot: None })
     };
     let requests = [
         save(true, Content::Parts(vec![String::new()])),
@@ -114,6 +114,24 @@ fn conversation() {
 }
 
 #[test]
+fn conversation_about_a_snapshot() {
+    let save = Save {
+        name: "m".into(),
+        format: Some("pickle+buffers".into()),
+        value: true,
+        from: Content::Parts(vec!["buffers".into(), "object.pkl".into()]),
+        stripes: Vec::new(),
+        hand_over: true,
+        snapshot: Some(ipc::Snapshot {
+            pid: 17,
+            parts: vec![vec![(0x7f00_0000_0010, 1 << 30), (4096, 1)], vec![(1, 9)]],
+        }),
+    };
+    let frames = frames([Request::Save(save)], [Reply::Unreadable]);
+    assert_eq!(stored("ipc-snapshot.bin", &frames), frames);
+}
+
+#[test]
 fn conversation_about_memory() {
     let save = Save {
         name: "m".into(),
@@ -122,6 +140,7 @@ fn conversation_about_memory() {
         from: Content::Parts(vec!["buffers".into(), "object.pkl".into()]),
         stripes: vec![2, 1],
         hand_over: true,
+        snapshot: None,
     };
     let requests = [
         Request::Offer { bytes: 1 << 30 },

@@ -39,6 +39,7 @@ fn through_agent(socket: &PathBuf, args: &SaveArgs, look: Look) -> Result<u8, Fa
             from,
             stripes: Vec::new(),
             hand_over: false,
+            snapshot: None,
         })
     };
     let reply = if args.path == Path::new("-") {

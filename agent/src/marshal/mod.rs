@@ -42,5 +42,5 @@ pub use maps::{Lies, MappableFile, mappable};
 pub use restore::{RestoreOptions, Restored, Verify, restore};
 pub use save::{Compress, SaveOptions, Saved, save};
 pub use side_by_side::side_by_side;
-pub use source::Source;
+pub use source::{Source, Stretch, Stripe};
 pub use verify::{Damage, VerifyOptions, VerifyReport, verify, verify_pack, verify_part};

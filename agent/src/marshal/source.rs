@@ -1,5 +1,11 @@
 //! What is saved: a path, files that were handed over, or a stream.
 
+mod stripe;
+
+pub(crate) use stripe::Striped;
+use stripe::length;
+pub use stripe::{Stretch, Stripe};
+
 use super::{
     MarshalError,
     segment::ReadAt,
@@ -8,7 +14,7 @@ use super::{
 use crate::window::Window;
 use kale_protocol::path::ArtifactPath;
 use nix::{
-    sys::stat::{FileStat, SFlag, fstat},
+    sys::stat::{FileStat, SFlag},
     unistd::{Whence, lseek},
 };
 use std::{
@@ -16,7 +22,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, fs::FileExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -36,8 +42,8 @@ pub enum Source {
     /// Regular files (memory files, too) under paths: one at the root is a file, else they make a tree. They are read
     /// from their first byte, whatever their position; all have mode 0644, and the folders above them 0755.
     Parts(Vec<(ArtifactPath, File)>),
-    /// As [`Source::Parts`], with the content of each part in one or several files, one behind the other.
-    Striped(Vec<(ArtifactPath, Vec<File>)>),
+    /// As [`Source::Parts`], with the content of each part in one or several stripes, one behind the other.
+    Striped(Vec<(ArtifactPath, Vec<Stripe>)>),
     /// Bytes of unknown length, saved as a file of mode 0644. Content that begins like a format whose tables are at its
     /// end is first written to a temporary file without a name.
     Reader(Box<dyn Read + Send>),
@@ -80,29 +86,29 @@ impl Entries {
 
     /// Parts, in order and with the folders that they lie in.
     pub(crate) fn of_parts(parts: Vec<(ArtifactPath, File)>) -> Result<Self, MarshalError> {
-        Self::of_striped(parts.into_iter().map(|(path, file)| (path, vec![file])).collect())
+        Self::of_striped(parts.into_iter().map(|(path, file)| (path, vec![file.into()])).collect())
     }
 
-    /// Parts of several files each, in order and with the folders that they lie in.
-    pub(crate) fn of_striped(parts: Vec<(ArtifactPath, Vec<File>)>) -> Result<Self, MarshalError> {
+    /// Parts of several stripes each, in order and with the folders that they lie in.
+    pub(crate) fn of_striped(parts: Vec<(ArtifactPath, Vec<Stripe>)>) -> Result<Self, MarshalError> {
         let mut entries: BTreeMap<ArtifactPath, Visited> = BTreeMap::new();
         if parts.is_empty() {
             entries.insert(ArtifactPath::root(), folder(ArtifactPath::root()));
         }
-        for (path, files) in parts {
+        for (path, stripes) in parts {
             let local = shown(&path);
             let failed = |errno: nix::errno::Errno| MarshalError::Io {
                 action: "look at",
                 path: local.clone(),
                 source: errno.into(),
             };
-            for file in &files {
-                let stat = fstat(file).map_err(failed)?;
+            for stripe in &stripes {
+                let stat = stripe.stat().map_err(failed)?;
                 if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
                     return Err(MarshalError::Refused { path: local, what: "part that is no regular file" });
                 }
             }
-            let Some(file) = Striped::new(files).map_err(failed)? else {
+            let Some(file) = Striped::new(stripes).map_err(failed)? else {
                 return Err(MarshalError::Refused { path: local, what: "part without a file" });
             };
             let stat = file.stat().map_err(failed)?;
@@ -147,80 +153,6 @@ fn shown(path: &ArtifactPath) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(path))
 }
 
-/// One or several files that are read as one: their content one behind the other.
-#[derive(Debug)]
-pub(crate) struct Striped {
-    first: File,
-    /// Where each further file starts, and the file.
-    more: Vec<(u64, File)>,
-}
-
-impl From<File> for Striped {
-    fn from(file: File) -> Self {
-        Self { first: file, more: Vec::new() }
-    }
-}
-
-impl Striped {
-    /// Files as one; none where there are none.
-    fn new(files: Vec<File>) -> Result<Option<Self>, nix::errno::Errno> {
-        let mut files = files.into_iter();
-        let Some(first) = files.next() else { return Ok(None) };
-        let mut start = length(&fstat(&first)?);
-        let mut more = Vec::new();
-        for file in files {
-            let bytes = length(&fstat(&file)?);
-            more.push((start, file));
-            start = start.saturating_add(bytes);
-        }
-        Ok(Some(Self { first, more }))
-    }
-
-    /// What the first file is, with the length and room of all, and the latest of their times.
-    fn stat(&self) -> Result<FileStat, nix::errno::Errno> {
-        let mut all = fstat(&self.first)?;
-        for (_, file) in &self.more {
-            let stat = fstat(file)?;
-            all.st_size = all.st_size.saturating_add(stat.st_size);
-            all.st_blocks = all.st_blocks.saturating_add(stat.st_blocks);
-            let latest = |a: (i64, i64), b: (i64, i64)| a.max(b);
-            (all.st_mtime, all.st_mtime_nsec) =
-                latest((all.st_mtime, all.st_mtime_nsec), (stat.st_mtime, stat.st_mtime_nsec));
-            (all.st_ctime, all.st_ctime_nsec) =
-                latest((all.st_ctime, all.st_ctime_nsec), (stat.st_ctime, stat.st_ctime_nsec));
-        }
-        Ok(all)
-    }
-}
-
-fn length(stat: &FileStat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
-
-impl ReadAt for Striped {
-    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        if self.more.is_empty() {
-            return FileExt::read_exact_at(&self.first, buffer, offset);
-        }
-        while !buffer.is_empty() {
-            let index = self.more.partition_point(|(start, _)| *start <= offset);
-            let (start, file) = match index.checked_sub(1) {
-                Some(before) => (self.more[before].0, &self.more[before].1),
-                None => (0, &self.first),
-            };
-            let here = match self.more.get(index) {
-                Some((next, _)) => buffer.len().min(usize::try_from(next - offset).unwrap_or(usize::MAX)),
-                None => buffer.len(),
-            };
-            let (now, rest) = buffer.split_at_mut(here);
-            FileExt::read_exact_at(file, now, offset - start)?;
-            buffer = rest;
-            offset += here as u64;
-        }
-        Ok(())
-    }
-}
-
 /// A regular file that is being read, with what it was when that began.
 #[derive(Debug)]
 pub(crate) struct Regular {
@@ -247,7 +179,7 @@ impl Regular {
 
     /// The file on a disk, where it is one.
     pub(crate) fn single(&self) -> Option<&File> {
-        self.file.more.is_empty().then_some(&self.file.first)
+        self.file.single()
     }
 
     /// The file, for reading its tables.
@@ -277,10 +209,8 @@ impl Regular {
     ///
     /// Only asked for files with holes; a file system without `SEEK_HOLE` has none, as far as this knows.
     pub(crate) fn hole_end(&self, at: u64) -> u64 {
-        if !self.file.more.is_empty() {
-            return at;
-        }
-        let seek = |whence| i64::try_from(at).ok().map(|at| lseek(&self.file.first, at, whence));
+        let Some(file) = self.single() else { return at };
+        let seek = |whence| i64::try_from(at).ok().map(|at| lseek(file, at, whence));
         let data = match seek(Whence::SeekData) {
             Some(Ok(data)) => u64::try_from(data).unwrap_or(at),
             // Nothing but a hole up to the end.
@@ -317,41 +247,4 @@ impl Regular {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn file(content: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(content).unwrap();
-        file
-    }
-
-    #[test]
-    fn several_files_are_read_as_one() {
-        let parts: [&[u8]; 4] = [b"abc", b"", b"d", b"efgh"];
-        let all = parts.concat();
-        let striped = Striped::new(parts.map(file).into()).unwrap().unwrap();
-        assert_eq!(length(&striped.stat().unwrap()), 8);
-        for start in 0..=8 {
-            for end in start..=8 {
-                let mut read = vec![0; end - start];
-                striped.read_exact_at(&mut read, start as u64).unwrap();
-                assert_eq!(read, all[start..end], "{start}..{end}");
-            }
-        }
-        assert!(striped.read_exact_at(&mut [0; 2], 7).is_err());
-        assert!(Striped::new(Vec::new()).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_change_of_any_of_several_files_is_seen() {
-        let kept = file(b"cd");
-        let striped = Striped::new(vec![file(b"ab"), kept.try_clone().unwrap()]).unwrap().unwrap();
-        let stat = striped.stat().unwrap();
-        let regular = Regular::new(striped, PathBuf::from("x"), stat);
-        regular.check_unchanged().unwrap();
-        (&kept).write_all(b"e").unwrap();
-        assert!(matches!(regular.check_unchanged(), Err(MarshalError::Changed { .. })));
-    }
-}
+mod tests;

@@ -5,13 +5,14 @@ use std::{fs, io, path::Path};
 /// The package's name in the folder.
 pub const PACKAGE: &str = "kale_agent";
 /// The package's modules, one concern each.
-const MODULES: [(&str, &str); 9] = [
+const MODULES: [(&str, &str); 10] = [
     ("__init__.py", include_str!("kale_agent/__init__.py")),
     ("client.py", include_str!("kale_agent/client.py")),
     ("decode.py", include_str!("kale_agent/decode.py")),
     ("encode.py", include_str!("kale_agent/encode.py")),
     ("errors.py", include_str!("kale_agent/errors.py")),
     ("memory.py", include_str!("kale_agent/memory.py")),
+    ("snapshot.py", include_str!("kale_agent/snapshot.py")),
     ("tables.py", include_str!("kale_agent/tables.py")),
     ("tensors.py", include_str!("kale_agent/tensors.py")),
     ("text.py", include_str!("kale_agent/text.py")),

@@ -2,15 +2,18 @@
 //! is saved.
 
 use super::{StepError, saves::Handed};
-use crate::marshal::Source;
-use kale_protocol::{limits, path::ArtifactPath};
+use crate::{
+    marshal::{Source, Stretch, Stripe},
+    snapshot::Snapshot,
+};
+use kale_protocol::{ipc, limits, path::ArtifactPath};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use std::fs::File;
+use std::{fs::File, io, ops::Range, sync::Arc};
 
 /// All files as sealed memory; none if any of them can still be written to, cut or made longer.
 pub(super) fn sealed(files: &[File]) -> Option<Handed> {
     let wanted = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
-    let mut handed = Handed { bytes: 0, descriptors: files.len() };
+    let mut handed = Handed { bytes: 0, memory: 0, descriptors: files.len() };
     for file in files {
         // Only memory files have seals at all.
         let seals = SealFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GET_SEALS).ok()?);
@@ -19,6 +22,7 @@ pub(super) fn sealed(files: &[File]) -> Option<Handed> {
         }
         handed.bytes = handed.bytes.checked_add(file.metadata().ok()?.len())?;
     }
+    handed.memory = handed.bytes;
     (!files.is_empty()).then_some(handed)
 }
 
@@ -42,12 +46,65 @@ pub(super) fn source(names: &[String], stripes: &[u32], mut files: Vec<File>) ->
     let mut parts = Vec::with_capacity(names.len());
     let mut files = files.into_iter();
     for (number, name) in names.iter().enumerate() {
-        let path = ArtifactPath::new(name.clone().into_bytes())
-            .map_err(|error| StepError::settings(error.to_string(), "name parts by relative paths"))?;
+        let path = part(name)?;
         let count = stripes.get(number).map_or(1, |count| *count as usize);
-        parts.push((path, files.by_ref().take(count).collect()));
+        parts.push((path, files.by_ref().take(count).map(Stripe::from).collect()));
     }
     Ok(Source::Striped(parts))
+}
+
+fn part(name: &str) -> Result<ArtifactPath, StepError> {
+    ArtifactPath::new(name.to_owned().into_bytes())
+        .map_err(|error| StepError::settings(error.to_string(), "name parts by relative paths"))
+}
+
+/// A client's snapshot as a source: parts of one or several stretches each. `None` where the system does not let us read it,
+/// or some of it is memory that others may change; `client` is who asks.
+pub(super) fn snapshot(
+    names: &[String],
+    told: &ipc::Snapshot,
+    client: i32,
+) -> Result<Option<(Source, Arc<Snapshot>, Handed)>, StepError> {
+    let stretches = told.parts.iter().flatten();
+    let Some(bytes) = stretches.clone().try_fold(0, |all: u64, (_, bytes)| all.checked_add(*bytes)) else {
+        return Err(wrong_snapshot("it is longer than any memory".to_owned()));
+    };
+    if names.is_empty() || names.len() != told.parts.len() || told.parts.iter().any(Vec::is_empty) {
+        return Err(wrong_snapshot(format!("{} parts were named and {} told", names.len(), told.parts.len())));
+    }
+    let Some(places) = stretches.map(|&(start, bytes)| Some(start..start.checked_add(bytes)?)).collect() else {
+        return Err(wrong_snapshot("one of its stretches has no end".to_owned()));
+    };
+    let Ok(Some((snapshot, stretches, own_bytes))) = readable(told.pid, client, places) else { return Ok(None) };
+    let mut stretches = stretches.into_iter().map(Stripe::Memory);
+    let mut parts = Vec::with_capacity(names.len());
+    for (name, stripes) in names.iter().zip(&told.parts) {
+        parts.push((part(name)?, stretches.by_ref().take(stripes.len()).collect()));
+    }
+    let handed = Handed { bytes, memory: own_bytes.max(bytes), descriptors: 1 };
+    Ok(Some((Source::Striped(parts), snapshot, handed)))
+}
+
+fn wrong_snapshot(what: String) -> StepError {
+    StepError::settings(
+        format!("cannot use a snapshot: {what}"),
+        "send for each part the address and length of one or more stretches",
+    )
+}
+
+/// The snapshot, its stretches, and how much memory the process has that it was made of.
+fn readable(pid: i32, client: i32, places: Vec<Range<u64>>) -> io::Result<Option<(Arc<Snapshot>, Vec<Stretch>, u64)>> {
+    let snapshot = Arc::new(Snapshot::open(pid, client)?);
+    if !snapshot.has(places.iter().cloned())? {
+        return Ok(None);
+    }
+    if let Some(first) = places.iter().find(|place| !place.is_empty()) {
+        // Maps are shown to some whom the system does not let read what is in them.
+        snapshot.read_exact_at(&mut [0], first.start)?;
+    }
+    let own_bytes = snapshot.own_bytes()?;
+    let stretches = Stretch::of(&snapshot, places.into_iter())?;
+    Ok(Some((snapshot, stretches, own_bytes)))
 }
 
 #[cfg(test)]

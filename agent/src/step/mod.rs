@@ -52,7 +52,7 @@ use session::{Session, Stored};
 use socket::{Server, Service};
 use std::{path::Path, sync::Arc};
 use stops::{blocking, unless_stopped, unless_stopped_twice, waited_for};
-use supervise::{Finished, Kept, Output, Signals, Stop, Supervision, supervise};
+use supervise::{Finished, Kept, Needed, Output, Signals, Stop, Supervision, supervise};
 use verdict::{Next, Verdict};
 
 /// How a step ended, without an error of the agent's own.
@@ -107,8 +107,16 @@ async fn plain(plan: &StepPlan, signals: &mut Signals, next: &mut Next) -> Resul
     let StepPlan { command, timeout, grace, policy, .. } = plan;
     let (output, grace, timeout) = (Output::Inherit, *grace, *timeout);
     let prepared = long::Command::prepare(command, plan.long_args, &std::env::temp_dir())?;
-    let supervision =
-        Supervision { command: &prepared.words, workdir: None, env: &[], grace, timeout, output, stop: None };
+    let supervision = Supervision {
+        command: &prepared.words,
+        workdir: None,
+        env: &[],
+        grace,
+        timeout,
+        output,
+        stop: None,
+        needed: None,
+    };
     let finished = supervise(signals, supervision).await?;
     let Verdict { status, message, next: after } = Verdict::of(&finished, &policy.accepted, timeout, command);
     *next = after;
@@ -270,8 +278,18 @@ async fn run_command(
     let StepPlan { command, timeout, grace, policy, .. } = plan;
     let (timeout, grace) = (*timeout, *grace);
     let prepared = long::Command::prepare(command, plan.long_args, dir.root())?;
+    let needed = Some(Needed {
+        until: Box::pin(async {
+            let at = Arc::clone(session);
+            if session.saves.holds() {
+                // It fails only where the runtime ends, and everything with it.
+                let _ = blocking(move || at.saves.let_go()).await;
+            }
+        }),
+        give_up: Box::new(|| session.saves.give_up()),
+    });
     let supervision =
-        Supervision { command: &prepared.words, workdir: None, env: &variables, grace, timeout, output, stop };
+        Supervision { command: &prepared.words, workdir: None, env: &variables, grace, timeout, output, stop, needed };
     let run = async {
         let mut finished = supervise(signals, supervision).await?;
         let verdict = Verdict::of(&finished, &policy.accepted, timeout, command);

@@ -36,13 +36,20 @@ static LOADED: AtomicU64 = AtomicU64::new(0);
 /// An answer, and the descriptors that go with it.
 pub(super) type Answer = (Reply, Vec<File>);
 
-/// Does what is asked; a failure is an answer too. `grant` is the room that was offered on this connection before.
-pub(super) fn answer(service: &Service, request: Request, files: Vec<File>, grant: &mut Option<Grant>) -> Answer {
+/// Does what is asked; a failure is an answer too. `grant` is the room that was offered on this connection before,
+/// `client` the number of the process that asks.
+pub(super) fn answer(
+    service: &Service,
+    request: Request,
+    files: Vec<File>,
+    grant: &mut Option<Grant>,
+    client: Option<i32>,
+) -> Answer {
     let done = match request {
         Request::Load(load) => {
             return self::load(service, &load).unwrap_or_else(|error| (failed(&error), Vec::new()));
         }
-        Request::Save(save) => self::save(service, &save, files, grant.take()),
+        Request::Save(save) => self::save(service, &save, files, grant.take(), client),
         Request::Offer { bytes } => {
             // What was offered before goes first: it may be the same content, which has grown.
             *grant = None;
@@ -64,15 +71,28 @@ fn name(text: &str) -> Result<Name, StepError> {
     text.parse().map_err(|error| StepError::settings(format!("{error}"), "use another name"))
 }
 
-fn save(service: &Service, save: &Save, files: Vec<File>, grant: Option<Grant>) -> Result<Reply, StepError> {
+fn save(
+    service: &Service,
+    save: &Save,
+    files: Vec<File>,
+    grant: Option<Grant>,
+    client: Option<i32>,
+) -> Result<Reply, StepError> {
     let name = name(&save.name)?;
-    let handed = handed::sealed(&files);
-    let source = match &save.from {
-        Content::Path(path) => Source::Path(absolute(path)?),
-        Content::Parts(parts) => handed::source(parts, &save.stripes, files)?,
+    let (source, snapshot, handed) = match (&save.from, &save.snapshot) {
+        (Content::Path(path), _) => (Source::Path(absolute(path)?), None, None),
+        (Content::Parts(parts), None) => {
+            let handed = handed::sealed(&files);
+            (handed::source(parts, &save.stripes, files)?, None, handed)
+        }
+        (Content::Parts(parts), Some(told)) => {
+            let snapshot = client.map(|client| handed::snapshot(parts, told, client)).transpose()?;
+            let Some((source, snapshot, handed)) = snapshot.flatten() else { return Ok(Reply::Unreadable) };
+            (source, Some(snapshot), Some(handed))
+        }
     };
     let shape = save.value.then_some(Shape::Value);
-    let job = Job { name, source, shape, format: save.format.clone(), handed };
+    let job = Job { name, source, shape, format: save.format.clone(), handed, snapshot };
     Ok(Saves::push(&service.session, job, save.hand_over, grant))
 }
 

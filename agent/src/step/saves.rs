@@ -5,7 +5,7 @@
 //! change.
 
 use super::{StepError, session::Session};
-use crate::{limits::Limits, marshal::Source, report};
+use crate::{limits::Limits, marshal::Source, report, snapshot::Snapshot};
 use kale_protocol::{exit::Code, ipc::Reply, manifest::Shape, name::Name};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,14 +30,18 @@ pub(super) struct Job {
     pub format: Option<String>,
     /// The memory that its content takes, and the descriptors, where nobody can change it any more.
     pub handed: Option<Handed>,
+    /// The process whose memory it is, where it is one's.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
-/// Sealed memory.
+/// Memory that nobody can change.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Handed {
     /// Its length.
     pub bytes: u64,
-    /// In how many files.
+    /// How much memory it takes, or may come to take.
+    pub memory: u64,
+    /// How many descriptors it takes.
     pub descriptors: usize,
 }
 
@@ -58,6 +62,8 @@ struct State {
     running: bool,
     held: Handed,
     granted: u64,
+    /// Processes whose memory is still to be stored.
+    snapshots: Vec<Arc<Snapshot>>,
     /// What became of each save that somebody may ask for.
     done: BTreeMap<u64, Reply>,
     /// The first failure of a save that had been answered before.
@@ -98,7 +104,7 @@ impl Saves {
         let saves = &session.saves;
         let budget = saves.budget();
         let mut state = saves.lock();
-        let all = state.held.bytes.saturating_add(state.granted).saturating_add(bytes);
+        let all = state.held.memory.saturating_add(state.granted).saturating_add(bytes);
         if all > budget {
             return None;
         }
@@ -113,18 +119,19 @@ impl Saves {
         let saves = &session.saves;
         let handed = job.handed.filter(|_| may_take);
         // A grant becomes memory that is held, with no gap in which another could be given.
-        let within = handed.is_some_and(|handed| grant.as_ref().is_some_and(|grant| handed.bytes <= grant.bytes));
+        let within = handed.is_some_and(|handed| grant.as_ref().is_some_and(|grant| handed.memory <= grant.bytes));
         let budget = if handed.is_some() && !within { saves.budget() } else { 0 };
         let mut state = saves.lock();
         let taken = handed.filter(|handed| {
-            let all = state.held.bytes.saturating_add(state.granted).saturating_add(handed.bytes);
+            let all = state.held.memory.saturating_add(state.granted).saturating_add(handed.memory);
             state.held.descriptors + handed.descriptors <= DESCRIPTORS && (within || all <= budget)
         });
         let ticket = state.next;
         state.next += 1;
         let job = Job { handed: taken, ..job };
+        state.snapshots.extend(job.snapshot.clone());
         if let Some(taken) = taken {
-            state.held.bytes += taken.bytes;
+            state.held.memory += taken.memory;
             state.held.descriptors += taken.descriptors;
         }
         state.waiting.push_back((ticket, job));
@@ -179,15 +186,30 @@ impl Saves {
         state.failed.take().map_or(Ok(()), Err)
     }
 
+    /// Waits until no process is needed any more for its memory.
+    pub(super) fn let_go(&self) {
+        let mut state = self.lock();
+        while !state.snapshots.is_empty() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether a process is needed for its memory.
+    pub(super) fn holds(&self) -> bool {
+        !self.lock().snapshots.is_empty()
+    }
+
     /// Gives up what waits: the step has been stopped, and will commit nothing.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
-        let State { waiting, done, held, .. } = &mut *state;
+        let State { waiting, done, held, snapshots, .. } = &mut *state;
+        // The save that is under way fails, unless it has read everything.
+        snapshots.drain(..).for_each(|snapshot| snapshot.end());
         for (ticket, job) in waiting.drain(..) {
             let message = format!("cannot save {}: the step has been stopped", job.name);
             done.insert(ticket, Reply::Failed { code: Code::Internal.number(), message });
             let handed = job.handed.unwrap_or_default();
-            held.bytes -= handed.bytes;
+            held.memory -= handed.memory;
             held.descriptors -= handed.descriptors;
         }
         self.changed.notify_all();
@@ -212,7 +234,7 @@ impl Saves {
                     }
                 }
             };
-            let Job { name, source, shape, format, handed } = job;
+            let Job { name, source, shape, format, handed, snapshot } = job;
             let what = format!("cannot save {name}");
             let saved = catch_unwind(AssertUnwindSafe(|| session.save(&name, source, shape, format)));
             let saved = match saved {
@@ -220,6 +242,9 @@ impl Saves {
                 Err(_) => Err(StepError::GaveUp { what }),
             };
             let mut state = self.lock();
+            // The process ends before anybody is told that nothing is left to be stored of it.
+            state.snapshots.retain(|kept| !snapshot.as_ref().is_some_and(|done| Arc::ptr_eq(kept, done)));
+            drop(snapshot);
             let reply = match &saved {
                 Ok(saved) => Reply::Saved {
                     digest: saved.digest.to_string(),
@@ -230,7 +255,7 @@ impl Saves {
             };
             state.done.insert(ticket, reply);
             if let Some(handed) = handed {
-                state.held.bytes -= handed.bytes;
+                state.held.memory -= handed.memory;
                 state.held.descriptors -= handed.descriptors;
                 if let Err(error) = saved {
                     state.failed.get_or_insert(error);

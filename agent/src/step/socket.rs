@@ -14,7 +14,7 @@ use kale_protocol::{
 };
 use nix::{
     cmsg_space,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sendmsg, sockopt},
 };
 use std::{
     fs::File,
@@ -93,10 +93,11 @@ impl Server {
 
 fn converse(mut stream: UnixStream, service: &Service) {
     let mut grant = None;
+    let client = getsockopt(&stream, sockopt::PeerCredentials).ok().map(|who| who.pid());
     loop {
         let (reply, files) = match receive(&mut stream) {
             Ok(Some((json, files))) => match ipc::read_request(&json) {
-                Ok(asked) => request::answer(service, asked, files, &mut grant),
+                Ok(asked) => request::answer(service, asked, files, &mut grant, client),
                 Err(error) => (refuse(&error), Vec::new()),
             },
             Ok(None) => return,

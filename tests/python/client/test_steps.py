@@ -104,7 +104,8 @@ class FromStepToStep(EndToEnd):
     def test_what_the_kernel_does_not_seal_is_stored_before_save_returns(self):
         code = """
             import kale_agent, mmap, os
-            from kale_agent import memory
+            from kale_agent import client, memory
+            client._TRIES = 0
             made, maps = memory._memory_file, []
             def in_use():
                 file = made()

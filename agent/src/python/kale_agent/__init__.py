@@ -23,7 +23,7 @@ anything else                       pickle, large buffers raw in a file of their
 ==================================  ===============================================  ========================
 
 ``save`` returns when the agent has the bytes, in memory that nobody can change any more, and they are stored while the
-step goes on. Arrays and buffers are mapped when loaded, from the store itself where it is a mounted file system:
+step goes on. Long objects are not even copied for that: a child of this process, which only sleeps, keeps their memory. Arrays and buffers are mapped when loaded, from the store itself where it is a mounted file system:
 copy-on-write, so that writing to them changes no file.
 
 A pickle runs code when it is loaded, with the rights of the step. Only values that ``save`` stored are ever
@@ -56,11 +56,11 @@ __all__ = [
 
 
 def save(name: str, obj: Any, *, format: Optional[str] = None) -> Saved:
-    """Saves an object as the artifact ``name``, and returns as soon as the agent has a copy of it.
+    """Saves an object as the artifact ``name``, and returns as soon as the agent has it as it is now.
 
-    What is done to the object afterwards does not change what is saved. The copy is stored while the step goes on; if
-    that fails, the step fails before its commit, whatever its own status. Memory is taken for the copy only where the
-    container has room for it; where not, the object is stored before this returns. ``str()`` and ``digest()`` of what
+    What is done to the object afterwards does not change what is saved. It is stored while the step goes on; if that
+    fails, the step fails before its commit, whatever its own status. Memory is taken for that only where the container
+    has room for it; where not, the object is stored before this returns. ``str()`` and ``digest()`` of what
     is returned wait for the digest.
 
     ``format`` insists on one of ``npy``, ``arrow``, ``safetensors``, ``bytes``, ``text``, ``json`` and ``pickle``; an

@@ -15,10 +15,13 @@ import threading
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from .errors import IO, USAGE, KaleError, is_utf8
-from .memory import Parts, map_file, numbers
+from .memory import Parts, map_file
+from .snapshot import Snapshot
 
 _FRAME_BYTES = 1 << 20
 _DESCRIPTORS = 64
+# So many snapshots that cannot be read are enough.
+_TRIES = 3
 
 
 class Saved:
@@ -131,22 +134,44 @@ class _Step:
     """The agent of this step, on its socket; a connection for each request, so that threads and forks may ask, too."""
 
     folder = None
+    # How many snapshots in a row the agent could not read: some containers forbid it.
+    _unreadable = 0
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def save(self, name: str, format: str, parts: Parts) -> Saved:
-        files = {part: numbers(file) for part, file in parts.files.items()}
-        stripes = [len(one) for one in files.values()]
-        asked = {"op": "save", "name": name, "format": format, "value": True, "from": {"parts": list(files)}}
-        if max(stripes) > 1:
-            asked["stripes"] = stripes
+        asked = {"op": "save", "name": name, "format": format, "value": True, "from": {"parts": list(parts.files)}}
         asked["hand_over"] = True
-        sent = [number for one in files.values() for number in one]
-        if parts.conversation is not None:
+        reply = self._save_from_snapshot(asked, parts)
+        if reply is None:
+            files = parts.numbers()
+            stripes = [len(one) for one in files.values()]
+            if max(stripes) > 1:
+                asked["stripes"] = stripes
+            sent = [number for one in files.values() for number in one]
             # What was offered counts for the connection on which it was asked for.
-            return self._saved(name, parts.conversation.ask(asked, sent))
-        return self._saved(name, self.ask(asked, sent))
+            reply = (parts.conversation or self).ask(asked, sent)
+        return self._saved(name, reply)
+
+    def _save_from_snapshot(self, asked: Dict[str, Any], parts: Parts) -> Any:
+        """What the agent answers that reads a snapshot; None where it is to get a copy."""
+        stretches = parts.stretches() if self._unreadable < _TRIES else None
+        if stretches is None:
+            return None
+        try:
+            snapshot = Snapshot()
+        except (AttributeError, OSError):
+            return None  # Such as a limit on processes.
+        with snapshot:
+            told = {"pid": snapshot.pid, "parts": stretches}
+            reply = (parts.conversation or self).ask({**asked, "snapshot": told})
+            if reply == "unreadable":
+                _Step._unreadable += 1
+                return None
+            _Step._unreadable = 0
+            snapshot.keep()
+            return reply
 
     def save_path(self, name: str, path: str) -> Saved:
         return self._saved(name, self.ask({"op": "save", "name": name, "from": {"path": path}}))

@@ -10,7 +10,9 @@ import os
 import shutil
 import tempfile
 import threading
-from typing import Any, BinaryIO, Dict, Iterable, List, Optional
+from typing import Any, BinaryIO, Dict, Iterable, List, Optional, Tuple
+
+from .snapshot import address, own_bytes
 
 # From here on the agent is asked before memory is taken for a copy.
 _OFFER_FROM_BYTES = 8 << 20
@@ -20,8 +22,14 @@ _STRIPES = 4
 # A frame takes 64 descriptors.
 _DESCRIPTORS = 60
 _MAP_FIXED = 0x10
-# Smaller writes are put together.
+# Smaller writes are put together, and copied for that.
 _SMALL = 1 << 20
+_REFERRED_FROM_BYTES = 64 << 10
+# Less is copied sooner than this process is forked, as is what is little beside all that it has.
+_SNAPSHOT_FROM_BYTES = 8 << 20
+_SNAPSHOT_FROM_PART = 8
+# A request has 1 MiB.
+_STRETCHES = 16 << 10
 # fcntl has names for these only from Python 3.8 on, and not on every platform.
 _ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
 
@@ -39,6 +47,8 @@ class Parts:
         self.memory = self.folder is None and hasattr(os, "memfd_create")
         self.granted = _OFFER_FROM_BYTES
         self.conversation: Any = None
+        # What is referred to without a reference of its own.
+        self.kept: List[Any] = []
 
     def __enter__(self) -> Parts:
         return self
@@ -57,6 +67,7 @@ class Parts:
             if self.folder:
                 os.unlink(os.path.join(self.folder, name or "value"))
         self.files.clear()
+        self.kept.clear()
 
     def only(self, name: str) -> None:
         """Makes the one file that was added the whole artifact."""
@@ -81,11 +92,10 @@ class Parts:
                 self.memory = False  # Forbidden or not built in here.
         return None
 
-    def expect(self, more: int) -> bool:
-        """Makes sure that there is room for so many more bytes in memory; all goes to files where there is none."""
+    def expect(self, total: int) -> bool:
+        """Makes sure that there is room for so many bytes of copies; all goes to files where there is none."""
         if not self.memory:
             return False
-        total = more + sum(file.length for file in self.files.values())
         if total <= self.granted:
             return True
         if self.conversation is None:
@@ -97,6 +107,26 @@ class Parts:
         for file in self.files.values():
             file.spill()
         return False
+
+    def stretches(self) -> Optional[List[List[Tuple[int, int]]]]:
+        """Where the content of each file is in the memory of this process; None where it is better copied."""
+        files = list(self.files.values())
+        total = sum(getattr(file, "length", 0) for file in files)
+        if not self.memory or total < _SNAPSHOT_FROM_BYTES:
+            return None
+        try:
+            if own_bytes() > total * _SNAPSHOT_FROM_PART:
+                return None
+            stretches = [[(address(view), view.nbytes) for view in file.views()] for file in files]
+        except (AttributeError, BufferError, OSError, ValueError):
+            return None  # Another Python, or a system without /proc.
+        return stretches if all(stretches) and sum(map(len, stretches)) <= _STRETCHES else None
+
+    def numbers(self) -> Dict[str, List[int]]:
+        """The descriptors of each file, ready to be handed over."""
+        if self.memory and self.folder is None:
+            self.expect(sum(file.length for file in self.files.values()))
+        return {name: numbers(file) for name, file in self.files.items()}
 
     def descriptors(self) -> int:
         return sum(len(file.numbers()) for file in self.files.values())
@@ -116,7 +146,7 @@ def numbers(file: Any) -> List[int]:
 
 
 def write_all(file: Any, views: Iterable[Any]) -> None:
-    """Writes buffers one behind the other, large ones by several threads at once where the file is in memory."""
+    """Writes buffers one behind the other; they are not to change until the file is handed over."""
     views = [_flat(view) for view in views]
     if isinstance(file, MemoryFile):
         file.write_all(views)
@@ -126,7 +156,11 @@ def write_all(file: Any, views: Iterable[Any]) -> None:
 
 
 class MemoryFile(io.RawIOBase):
-    """A file in memory, in one or several memory files that count as one; written once, from front to end."""
+    """A file in memory, written once, from front to end.
+
+    Long buffers that nobody changes until it is handed over are only referred to. Then the agent reads it from a snapshot
+    of this process, or it is copied into one or several memory files that count as one.
+    """
 
     def __init__(self, parts: Parts) -> None:
         # First of all: a file that was not made is closed as well.
@@ -134,9 +168,12 @@ class MemoryFile(io.RawIOBase):
         self._spilled: Optional[BinaryIO] = None
         super().__init__()
         self._parts = parts
-        self._files = [_memory_file()]
+        self._views: List[memoryview] = []
         self._small = bytearray()
         self.length = 0
+        # How much of it is memory that would not be there without it, as far as is known.
+        self.copied = 0
+        os.close(_memory_file())  # OSError here, where there are none.
 
     def writable(self) -> bool:
         return True
@@ -144,76 +181,66 @@ class MemoryFile(io.RawIOBase):
     def tell(self) -> int:
         return self.length
 
-    def numbers(self) -> List[int]:
-        return self._files
-
     def write(self, data: Any) -> int:
         view = _flat(data)
-        self.write_all([view])
+        if type(data).__module__.startswith("pyarrow."):
+            self.write_all([view])
+        elif self._has_room_for(view):
+            if type(data) is bytes and view.nbytes >= _REFERRED_FROM_BYTES:
+                self._refer(view)
+            else:
+                self._copy(view)
         return view.nbytes
 
     def write_all(self, views: List[memoryview]) -> None:
-        total = sum(view.nbytes for view in views)
-        # Twice as much as is there: what grows by little does not ask each time.
-        if self._spilled is None and self._parts.granted < _all(self._parts) + total:
-            self._parts.expect(max(total, min(self.length, 1 << 30)))
+        for view in views:
+            if view.nbytes >= _REFERRED_FROM_BYTES and self._spilled is None:
+                self.length += view.nbytes
+                self._refer(view)
+            elif self._has_room_for(view):
+                self._copy(view)
+
+    def _has_room_for(self, view: memoryview) -> bool:
+        """Whether there is memory for a copy; else it is written to a file."""
+        self.length += view.nbytes
+        self.copied += view.nbytes
+        if self._spilled is None:
+            copied = sum(file.copied for file in self._parts.files.values())
+            if copied > self._parts.granted:
+                # Twice as much as is there: what grows by little does not ask each time.
+                self._parts.expect(copied + min(self.copied, 1 << 30))
         if self._spilled is not None:
-            for view in views:
-                self._spilled.write(view)
-        elif total < _SMALL:
-            for view in views:
-                self._small += view
-            if len(self._small) >= _SMALL:
-                self._flush()
-        else:
+            self._spilled.write(view)
+        return self._spilled is None
+
+    def _refer(self, view: memoryview) -> None:
+        self._flush()
+        self._views.append(view)
+
+    def _copy(self, view: memoryview) -> None:
+        self._small += view
+        if len(self._small) >= _SMALL:
             self._flush()
-            self._copy(views, total)
-        self.length += total
 
     def _flush(self) -> None:
         if self._small:
-            self._copy([memoryview(self._small)], 0)
+            self._views.append(memoryview(self._small))
             self._small = bytearray()
 
-    def _copy(self, views: List[memoryview], total: int) -> None:
-        room = _DESCRIPTORS - self._parts.descriptors()
-        stripes = max(1, min(_STRIPES, processors(), room)) if total >= _STRIPES_FROM_BYTES else 1
-        shares = _shares(views, -(-total // stripes)) if stripes > 1 else [views]
-        targets = [self._files[-1], *(_memory_file() for _ in shares[1:])]
-        self._files += targets[1:]
-        failures: List[BaseException] = []
+    def views(self) -> List[memoryview]:
+        """All of it, in memory of this process."""
+        self._flush()
+        return self._views
 
-        def copy(file: int, share: List[memoryview]) -> None:
-            try:
-                for view in share:
-                    _write(file, view)
-            except BaseException as error:
-                failures.append(error)
-
-        # os.write lets other threads run while it copies.
-        others = [threading.Thread(target=copy, args=pair) for pair in list(zip(targets, shares))[1:]]
-        started = []
-        for other in others:
-            try:
-                other.start()
-                started.append(other)
-            except RuntimeError:
-                other.run()  # There are no more threads, as at the end of the interpreter.
-        copy(targets[0], shares[0])
-        for other in started:
-            other.join()
-        if failures:
-            raise failures[0]
+    def numbers(self) -> List[int]:
+        return self._files
 
     def spill(self) -> None:
         """Goes on in a file without a name: there is no room for more in memory."""
-        self._flush()
         self._spilled = _nameless()
-        for file in self._files:
-            os.lseek(file, 0, os.SEEK_SET)
-            with open(file, "rb", closefd=False) as start:
-                shutil.copyfileobj(start, self._spilled, 1 << 20)
-        self._close()
+        for view in self.views():
+            self._spilled.write(view)
+        self._views = []
 
     def seal(self) -> List[int]:
         """The descriptors of its content, which nobody can change any more if it is in memory and the kernel agrees."""
@@ -221,7 +248,8 @@ class MemoryFile(io.RawIOBase):
 
         if self._spilled is not None:
             return numbers(self._spilled)
-        self._flush()
+        if not self._files:
+            self._write_files()
         for file in self._files:
             try:
                 fcntl.fcntl(file, _ADD_SEALS, _SEALS)
@@ -233,16 +261,45 @@ class MemoryFile(io.RawIOBase):
             os.lseek(file, 0, os.SEEK_SET)
         return self._files
 
+    def _write_files(self) -> None:
+        """Copies all of it, by several threads if it is long, each into a file of its own."""
+        views = self.views()
+        room = _DESCRIPTORS - self._parts.descriptors()
+        stripes = max(1, min(_STRIPES, processors(), room)) if self.length >= _STRIPES_FROM_BYTES else 1
+        shares = _shares(views, -(-self.length // stripes)) if stripes > 1 else [views]
+        for _ in shares:
+            self._files.append(_memory_file())
+        failures: List[BaseException] = []
+
+        def copy(file: int, share: List[memoryview]) -> None:
+            try:
+                for view in share:
+                    _write(file, view)
+            except BaseException as error:
+                failures.append(error)
+
+        # os.write lets other threads run while it copies.
+        others = [threading.Thread(target=copy, args=pair) for pair in list(zip(self._files, shares))[1:]]
+        started = []
+        for other in others:
+            try:
+                other.start()
+                started.append(other)
+            except RuntimeError:
+                other.run()  # There are no more threads, as at the end of the interpreter.
+        copy(self._files[0], shares[0])
+        for other in started:
+            other.join()
+        if failures:
+            raise failures[0]
+
     def close(self) -> None:
         if not self.closed:
-            self._close()
+            while self._files:
+                os.close(self._files.pop())
             if self._spilled is not None:
                 self._spilled.close()
         super().close()
-
-    def _close(self) -> None:
-        while self._files:
-            os.close(self._files.pop())
 
 
 def _flat(data: Any) -> memoryview:
@@ -258,17 +315,13 @@ def _memory_file() -> int:
     return os.memfd_create("kale", 3)
 
 
-def _all(parts: Parts) -> int:
-    return sum(file.length for file in parts.files.values())
-
-
 def processors() -> int:
     """How many threads may run at a time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shares(views: List[memoryview], bytes_each: int) -> List[List[memoryview]]:
-    """Cuts buffers into lists of this length each, in order; the last one may be shorter."""
+    """Cuts buffers into lists of this length each, in order, or up to a page longer; the last one may be shorter."""
     shares: List[List[memoryview]] = [[]]
     room = bytes_each
     for view in views:
@@ -276,9 +329,11 @@ def _shares(views: List[memoryview], bytes_each: int) -> List[List[memoryview]]:
             if not room:
                 shares.append([])
                 room = bytes_each
-            shares[-1].append(view[:room])
-            taken = min(room, view.nbytes)
-            view, room = view[taken:], room - taken
+            # A cut within a buffer comes after whole pages of it: where a copy's target lies just behind its source within
+            # a page, processors copy byte by byte, and an allocator's buffers begin 16 bytes behind the start of one.
+            taken = min(-(-room // mmap.PAGESIZE) * mmap.PAGESIZE, view.nbytes)
+            shares[-1].append(view[:taken])
+            view, room = view[taken:], max(0, room - taken)
     return shares
 
 

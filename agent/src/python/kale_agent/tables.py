@@ -10,9 +10,6 @@ from typing import Any, Dict, Optional
 from .memory import Parts
 from .text import text_columns
 
-# About as much as an Arrow file has besides its columns.
-_SCHEMA = 4096
-
 
 def encode_arrow(name: str, obj: Any, parts: Parts) -> Optional[str]:
     pd, pl, pa = sys.modules.get("pandas"), sys.modules.get("polars"), sys.modules.get("pyarrow")
@@ -31,7 +28,6 @@ def _write_arrow(table: Any, parts: Parts) -> bool:
 
     if isinstance(table, pa.Table):
         table = table.unify_dictionaries()
-    parts.expect(table.nbytes + _SCHEMA)
     try:
         with pa.ipc.new_file(parts.add(""), table.schema) as writer:
             writer.write(table)
@@ -48,7 +44,6 @@ def _encode_polars(pl: Any, obj: Any, parts: Parts) -> Optional[str]:
             empty.seek(0)
             if pl.read_ipc(empty).schema != frame.schema:
                 return None
-        parts.expect(frame.estimated_size() + _SCHEMA)
         frame.write_ipc(parts.add(""), compression="uncompressed")
     except Exception:  # Polars has many kinds of errors for what the format cannot hold.
         return None

@@ -30,8 +30,9 @@ use signals::{Listener, send};
 use spawn::NotStarted;
 use std::{
     ffi::OsString,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
+    pin::Pin,
     time::{Duration, Instant},
 };
 use stop::{StopRequests, Stopping};
@@ -64,6 +65,22 @@ pub struct Supervision<'a> {
     pub output: Output,
     /// Where the agent itself may ask for an end, with a reason.
     pub stop: Option<oneshot::Receiver<String>>,
+    /// What the agent still needs the command's descendants for when it has ended.
+    pub needed: Option<Needed<'a>>,
+}
+
+/// What goes on with descendants of a command after its end, before they are told to end.
+pub struct Needed<'a> {
+    /// Completes when they are needed no more.
+    pub until: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    /// Makes it do so at once.
+    pub give_up: Box<dyn Fn() + 'a>,
+}
+
+impl fmt::Debug for Needed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Needed").finish_non_exhaustive()
+    }
 }
 
 /// Where a command's output goes.
@@ -176,6 +193,9 @@ pub async fn supervise(signals: &mut Signals, mut supervision: Supervision<'_>) 
             if let Some(terminal) = terminal {
                 terminal.take_back();
             }
+            if let Some(needed) = supervision.needed.take() {
+                running.until_let_go(needed, &mut stopped_by).await;
+            }
             let grace = supervision.grace.min(LEFTOVERS_GRACE);
             let mut left = Leftovers::new(main, before);
             let remaining = running.end_leftovers(&mut left, grace, &mut stopped_by).await;
@@ -256,6 +276,26 @@ impl Running<'_> {
         let group = send(-self.main, signal);
         if group.is_err() || signal == libc::SIGKILL {
             let _ = send(self.main, signal);
+        }
+    }
+
+    /// Waits until descendants are needed no more. A request to end gives that up.
+    async fn until_let_go(&mut self, mut needed: Needed<'_>, stopped_by: &mut Option<Stop>) {
+        if stopped_by.is_some() {
+            (needed.give_up)();
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut needed.until => return,
+                signal = self.listener.next() => {
+                    self.reaper.reap();
+                    note_late(self.listener.requests(), signal, stopped_by);
+                    if self.listener.requests().contain(signal) {
+                        (needed.give_up)();
+                    }
+                }
+            }
         }
     }
 
