@@ -61,8 +61,9 @@ fn what_was_compressed_before_is_not_stored_again() {
 #[test]
 fn a_first_attempt_stops_compressing_where_the_medium_turns_out_fast() {
     let place = Sandbox::new();
-    // 150 MB in files of 1.5 MB, each another one, of which compression leaves three quarters.
-    let made = "mkdir tree; for n in $(seq 100); do head -c 1125000 /dev/urandom | base64 -w 0 > tree/$n; done";
+    // 153 MB in files of 0.9 MB, each another one, and one of 40 MB, of which compression leaves three quarters.
+    let made = "mkdir tree; for n in $(seq 170); do head -c 675000 /dev/urandom | base64 -w 0 > tree/$n; done
+        head -c 30000000 /dev/urandom | base64 -w 0 > tree/long";
     for (run, threads) in [("one", "1"), ("two", "64")] {
         let made = format!("rm -rf tree; {made}");
         place.step(run, ["--run", run, "--threads", threads, "--out", "x=tree"], &made);
@@ -74,9 +75,20 @@ fn a_first_attempt_stops_compressing_where_the_medium_turns_out_fast() {
         let (stored, raw) = (output["stored_bytes"].as_u64().unwrap(), output["totals"]["raw_bytes"].as_u64().unwrap());
         let is_fast = rate / threads.parse::<u64>().unwrap() >= RAW_FROM;
         assert_eq!(stored > raw / 10 * 8, is_fast, "{shown}");
-        // What came before that was known is compressed.
-        assert!(stored < raw - (1 << 20), "{shown}");
+        // What is long is compressed, whenever it comes.
+        assert!(stored < raw - (9 << 20), "{shown}");
     }
+}
+
+#[test]
+fn a_medium_that_nobody_waits_for_is_fast() {
+    let place = Sandbox::new();
+    place.step("s", ["--run", "one", "--sync", "never", "--out", "x=out.txt"], &text(10_000_000));
+    let shown = shown(&place, "one");
+    assert_eq!((&shown["medium"]["kept"], &shown["medium"]["seen_bytes_per_second"]), (&"raw".into(), &Value::Null));
+    assert_eq!(shown["medium"]["known_bytes_per_second"], Value::Null);
+    let output = &shown["outputs"][0];
+    assert!(output["stored_bytes"].as_u64() >= output["totals"]["raw_bytes"].as_u64(), "{shown}");
 }
 
 #[test]

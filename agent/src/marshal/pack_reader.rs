@@ -17,11 +17,18 @@ use kale_protocol::{
     object::{Object, ObjectError},
     pack::{PackHead, PackIndex, PackTail, TAIL_BYTES, read_index},
 };
-use std::{fmt, mem, ops::Range};
+use std::{
+    fmt, mem,
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 use zstd::bulk::Decompressor;
 
 /// Most bytes that reads of neighbours are joined to.
 const JOINED_BYTES: u64 = 2 << 20;
+/// Memory of so many readers is kept, unless it is longer than this.
+const SPARE: usize = 4;
+const SPARE_BYTES: usize = 4 << 20;
 /// Most bytes between two neighbours that are read and not needed.
 const GAP_BYTES: u64 = 64 << 10;
 
@@ -39,6 +46,22 @@ pub(crate) struct ChunkReader<'t> {
     joined: Room,
     gathered: Vec<u8>,
     joined_from: Option<Stretch>,
+}
+
+impl Drop for ChunkReader<'_> {
+    fn drop(&mut self) {
+        let mut spare = spare();
+        if spare.len() < SPARE && self.stored.len() <= SPARE_BYTES {
+            spare.push(mem::take(&mut self.stored));
+        }
+    }
+}
+
+/// Memory of readers that are gone: of 64 inputs each has readers of its own, and to fault in a gigabyte's worth of new
+/// memory takes as long as to read it.
+fn spare() -> MutexGuard<'static, Vec<Room>> {
+    static ALL: Mutex<Vec<Room>> = Mutex::new(Vec::new());
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Stretch = (PackId, Range<u64>);
@@ -68,7 +91,7 @@ impl<'t> ChunkReader<'t> {
         Ok(Self {
             transport,
             decompressor,
-            stored: Room::default(),
+            stored: spare().pop().unwrap_or_default(),
             decoded: Room::default(),
             apart: Room::default(),
             cached: None,

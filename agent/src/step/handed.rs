@@ -92,8 +92,10 @@ fn wrong_snapshot(what: String) -> StepError {
     )
 }
 
-/// The snapshot, its stretches, and how much memory the process has that it was made of.
-fn readable(pid: i32, client: i32, places: Vec<Range<u64>>) -> io::Result<Option<(Arc<Snapshot>, Vec<Stretch>, u64)>> {
+/// A snapshot, its stretches, and how much memory the process has that it was made of.
+type Readable = (Arc<Snapshot>, Vec<Stretch>, u64);
+
+fn readable(pid: i32, client: i32, places: Vec<Range<u64>>) -> io::Result<Option<Readable>> {
     let snapshot = Arc::new(Snapshot::open(pid, client)?);
     if !snapshot.has(places.iter().cloned())? {
         return Ok(None);

@@ -154,7 +154,8 @@ impl Session {
         let (known, rate) = recollection.known(&self.work);
         let (transport, threads) = (self.work.store.transport(), self.work.threads);
         // By what is known from before: the way of an attempt's content does not depend on which of it came first.
-        let compress = self.work.compress.on(rate, threads, transport.local_path(&layout::marker()).is_some());
+        let takes = if transport.is_durable() { rate } else { Some(u64::MAX) };
+        let compress = self.work.compress.on(takes, threads, transport.local_path(&layout::marker()).is_some());
         let options = SaveOptions { shape, format, compress, threads };
         let saved: Saved = marshal::save(source, transport, known, &options, self.monitor.as_ref())?;
         recollection.waiting.push(saved.manifest);

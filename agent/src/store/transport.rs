@@ -76,6 +76,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether what is published was waited for until it was durable. Where nobody waits, the medium's rate does not count.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     /// Bytes a second that the medium takes, as was noticed while long objects were written through this; `None` as long as
     /// none were, and on a medium that is asked for no durability.
     fn rate(&self) -> Option<u64> {

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         timeout,
         output: output.clone(),
         stop: Some(receiver),
+        needed: None,
     };
     match runtime.block_on(supervise(&mut signals, supervision)) {
         Ok(finished) => {

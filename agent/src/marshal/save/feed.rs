@@ -169,9 +169,8 @@ impl<'t> Feeder<'t> {
         }
         let segments = segment::split(file.file(), bytes);
         let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
-        let compress = self.compress();
         let policies: Result<Vec<_>, _> =
-            segments.segments.iter().map(|segment| policy(compress, &file, segment, typed)).collect();
+            segments.segments.iter().map(|segment| policy(self.compress, &file, segment, typed)).collect();
         let policies = policies?;
         let file = Arc::new(file);
         let same = self.same(&file, &meta.path, &segments.segments)?;
@@ -250,7 +249,7 @@ impl<'t> Feeder<'t> {
         } else {
             self.begin(meta, false, None)?;
             let segment = Segment { start: 0, end: u64::MAX, rule: Rule::Content };
-            self.cut(&mut Stream { head: &head, reader }, segment, Policy::blind(self.compress()))?;
+            self.cut(&mut Stream { head: &head, reader }, segment, Policy::blind(self.compress))?;
             self.send(Item::End { file: None, settled: None })?;
             None
         };
@@ -328,7 +327,7 @@ impl<'t> Feeder<'t> {
         Ok(next)
     }
 
-    /// How what comes next is compressed: where the medium is seen to be fast meanwhile, not at all.
+    /// How the next group is compressed: where the medium is seen to be fast meanwhile, not at all.
     fn compress(&self) -> Compress {
         self.compress.on(self.medium.rate(), self.threads, true)
     }

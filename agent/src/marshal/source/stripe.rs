@@ -31,23 +31,15 @@ impl From<File> for Stripe {
 pub struct Stretch {
     of: Arc<Snapshot>,
     place: Range<u64>,
-    /// What a file of that length would be.
-    like: FileStat,
+    /// What an empty file is.
+    like: Arc<FileStat>,
 }
 
 impl Stretch {
     /// Stretches of one snapshot. An error where there is no memory file to be had, as which they count.
     pub(crate) fn of(snapshot: &Arc<Snapshot>, places: impl Iterator<Item = Range<u64>>) -> io::Result<Vec<Self>> {
-        let empty = fstat(memfd_create(c"kale", MFdFlags::MFD_CLOEXEC)?)?;
-        Ok(places
-            .map(|place| {
-                let mut like = empty;
-                let bytes = place.end - place.start;
-                like.st_size = i64::try_from(bytes).unwrap_or(i64::MAX);
-                like.st_blocks = i64::try_from(bytes.div_ceil(512)).unwrap_or(i64::MAX);
-                Self { of: Arc::clone(snapshot), place, like }
-            })
-            .collect())
+        let like = Arc::new(fstat(memfd_create(c"kale", MFdFlags::MFD_CLOEXEC)?)?);
+        Ok(places.map(|place| Self { of: Arc::clone(snapshot), place, like: Arc::clone(&like) }).collect())
     }
 }
 
@@ -55,7 +47,13 @@ impl Stripe {
     pub(super) fn stat(&self) -> Result<FileStat, Errno> {
         match self {
             Self::File(file) => fstat(file),
-            Self::Memory(Stretch { like, .. }) => Ok(*like),
+            Self::Memory(Stretch { place, like, .. }) => {
+                let bytes = place.end - place.start;
+                let mut like = **like;
+                like.st_size = i64::try_from(bytes).unwrap_or(i64::MAX);
+                like.st_blocks = i64::try_from(bytes.div_ceil(512)).unwrap_or(i64::MAX);
+                Ok(like)
+            }
         }
     }
 

@@ -253,6 +253,10 @@ impl Transport for Volume {
         }
     }
 
+    fn is_durable(&self) -> bool {
+        self.root.writes_behind()
+    }
+
     fn rate(&self) -> Option<u64> {
         self.root.pace().rate()
     }
