@@ -11,10 +11,14 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    fs, io,
-    io::IoSliceMut,
+    fs::{self, File},
+    io::{self, IoSliceMut},
     ops::Range,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// A child that sleeps, kept for its memory; it is killed when this is dropped.
@@ -22,6 +26,10 @@ use std::{
 pub(crate) struct Snapshot {
     pid: Pid,
     process: OwnedFd,
+    /// Its memory as a file, which takes two copies where the call takes one.
+    memory: File,
+    /// Whether the call is forbidden, as containers of Docker 20.10 do that allow the file.
+    by_file: AtomicBool,
 }
 
 impl Snapshot {
@@ -37,7 +45,8 @@ impl Snapshot {
         if !is_child || !is_alive {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {parent} has no child {pid}")));
         }
-        Ok(Self { pid: Pid::from_raw(pid), process })
+        let memory = File::open(format!("/proc/{pid}/mem"))?;
+        Ok(Self { pid: Pid::from_raw(pid), process, memory, by_file: AtomicBool::new(false) })
     }
 
     /// How much memory of its own the process has: so much more its parent may come to need while this is here.
@@ -67,16 +76,17 @@ impl Snapshot {
 
     /// Fills `buffer` with what is at an address.
     pub(crate) fn read_exact_at(&self, mut buffer: &mut [u8], mut address: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
+        while !buffer.is_empty() && !self.by_file.load(Relaxed) {
             let remote = [RemoteIoVec { base: address as usize, len: buffer.len() }];
             match process_vm_readv(self.pid, &mut [IoSliceMut::new(buffer)], &remote) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => (buffer, address) = (&mut buffer[read..], address + read as u64),
                 Err(Errno::EINTR) => {}
+                Err(Errno::EPERM | Errno::ENOSYS) => self.by_file.store(true, Relaxed),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        self.memory.read_exact_at(buffer, address)
     }
 
     /// An error if it has ended: from some moment on, what was read by its number may have been another's.

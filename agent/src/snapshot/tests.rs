@@ -35,6 +35,11 @@ fn it_has_what_was_there_when_it_was_made_and_ends_when_it_is_dropped() {
     let mut read = vec![0; content.len()];
     snapshot.read_exact_at(&mut read, start).unwrap();
     assert!(read.iter().all(|byte| *byte == 1));
+    // Where the call is forbidden.
+    snapshot.by_file.store(true, Relaxed);
+    read.fill(0);
+    snapshot.read_exact_at(&mut read, start).unwrap();
+    assert!(read.iter().all(|byte| *byte == 1));
     snapshot.check_alive().unwrap();
     drop(snapshot);
     assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
@@ -67,6 +72,8 @@ fn whoever_is_no_child_is_left_alone_and_one_that_ended_is_known() {
     waitpid(pid, None).unwrap();
     assert!(snapshot.check_alive().is_err());
     assert!(snapshot.read_exact_at(&mut [0], 0).is_err());
+    snapshot.by_file.store(true, Relaxed);
+    assert!(snapshot.read_exact_at(&mut [0], &raw const pid as u64).is_err());
     assert!(Snapshot::open(pid.as_raw(), us()).is_err());
 }
 
