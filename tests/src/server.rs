@@ -65,7 +65,11 @@ impl S3Server {
         fs::write(&settings, all.to_string()).expect("a file of settings");
         let (process, port) = run(&program, folder.path(), &settings);
         let mut server = Self { process: Killed(process), port, folder };
-        server.wait();
+        while !server.wait() {
+            // Whoever looked for a free port at the same time found the same one.
+            let (process, port) = run(&program, server.folder.path(), &settings);
+            (server.process, server.port) = (Killed(process), port);
+        }
         Some(server)
     }
 
@@ -98,15 +102,19 @@ impl S3Server {
         self.port
     }
 
-    /// Returns when it answers, the bucket included.
-    fn wait(&mut self) {
+    /// Returns when it answers, the bucket included; false if it ended since one of its ports was somebody else's by then.
+    fn wait(&mut self) -> bool {
         let begin = Instant::now();
         while !self.answers() {
             let ended = self.process.0.try_wait().expect("it can be waited for");
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none() && begin.elapsed() < PATIENCE, "the S3 server does not become ready: {}", log());
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            if ended.is_some() && log.contains("Port allocation failed") {
+                return false;
+            }
+            assert!(ended.is_none() && begin.elapsed() < PATIENCE, "the S3 server does not become ready: {log}");
             thread::sleep(Duration::from_millis(50));
         }
+        true
     }
 
     /// Whether it refuses us by name: then it knows its keys, and its parts are up.

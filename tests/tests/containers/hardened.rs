@@ -37,6 +37,21 @@ fn steps_need_nothing_that_is_forbidden() {
 }
 
 #[test]
+fn what_a_step_saves_is_read_from_its_memory_without_a_copy() {
+    let place = Sandbox::new();
+    let test = "what_a_step_saves_is_read_from_its_memory_without_a_copy";
+    let Some(image) = Image::build(test, &place) else { return };
+    let all = SETTINGS.iter().flat_map(|(_, options)| *options).copied().collect::<Vec<_>>();
+    let saves = "import kale_agent; from kale_agent import memory, snapshot; memory._write = None; \
+                 saved = kale_agent.save('x', b'0123456789abcdef' * (1 << 20)); print(len(snapshot._children))";
+    let shell = format!("python3 -c \"{saves}\"");
+    let told = image.step(&place, &all, &["--step", "saves"], &shell);
+    assert_eq!((told.status, told.stdout.as_str()), (0, "1\n"), "{told}");
+    place.ok(["load", "saves:x", "back"]);
+    assert_eq!(place.read("back"), "0123456789abcdef".repeat(1 << 20));
+}
+
+#[test]
 fn what_cannot_be_written_is_said() {
     let place = Sandbox::new();
     let Some(image) = Image::build("what_cannot_be_written_is_said", &place) else { return };
