@@ -58,10 +58,10 @@ impl Snapshot {
     }
 
     /// Whether all of these ranges are memory that nobody else can change: of the process alone, and of no file.
-    pub(crate) fn has(&self, ranges: impl Iterator<Item = Range<u64>>) -> io::Result<bool> {
+    pub(crate) fn has(&self, mut ranges: impl Iterator<Item = Range<u64>>) -> io::Result<bool> {
         let listed = fs::read_to_string(format!("/proc/{}/maps", self.pid))?;
         let own: Vec<Range<u64>> = listed.lines().filter_map(own).collect();
-        Ok(ranges.into_iter().all(|range| {
+        Ok(ranges.all(|range| {
             let mut at = range.start;
             let first = own.partition_point(|map| map.end <= at);
             for map in &own[first..] {
@@ -93,15 +93,7 @@ impl Snapshot {
     pub(crate) fn check_alive(&self) -> io::Result<()> {
         if is_alive(&self.process)? { Ok(()) } else { Err(Errno::ESRCH.into()) }
     }
-}
 
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Snapshot {
     /// Ends it at once; whoever still reads gets an error.
     #[expect(unsafe_code, reason = "the system call has no wrapper")]
     pub(crate) fn end(&self) {
@@ -109,6 +101,12 @@ impl Snapshot {
         // One that has ended cannot be killed.
         // SAFETY: the descriptor is ours and open; no memory is passed.
         let _ = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.process.as_raw_fd(), libc::SIGKILL, none, 0) };
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -7,7 +7,7 @@ use nix::{
     unistd::{ForkResult, fork, pause},
 };
 
-/// A child that sleeps, with what `content` was when it was forked.
+/// A child that sleeps, with the memory that we have now.
 #[expect(unsafe_code, reason = "forks")]
 fn forked() -> Pid {
     // SAFETY: the child does nothing but sleep.

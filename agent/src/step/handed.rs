@@ -81,7 +81,8 @@ pub(super) fn snapshot(
     for (name, stripes) in names.iter().zip(&told.parts) {
         parts.push((part(name)?, stretches.by_ref().take(stripes.len()).collect()));
     }
-    let handed = Handed { bytes, memory: own_bytes.max(bytes), descriptors: 1 };
+    // One tells whether it lives, the other is its memory.
+    let handed = Handed { bytes, memory: own_bytes.max(bytes), descriptors: 2 };
     Ok(Some((Source::Striped(parts), snapshot, handed)))
 }
 

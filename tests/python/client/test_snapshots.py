@@ -6,9 +6,8 @@ import unittest
 from .stand_in import np
 from .steps import EndToEnd
 
-# Whatever is copied fails.
 BIG = """
-import kale_agent, os, pickle, signal, subprocess, sys
+import kale_agent, os, pickle, signal, subprocess
 from kale_agent import client, memory, snapshot
 class Big:
     def __init__(self, content): self.content = content
@@ -17,6 +16,7 @@ class Big:
 def refuse(*_): raise AssertionError("copied")
 content = bytearray(b"first" * 10_000_000)
 """
+# Whatever is copied fails.
 NO_COPY = BIG + "memory._write = refuse\n"
 LOADED = """
 import kale_agent
@@ -88,7 +88,7 @@ print(client._Step._unreadable)
         code = """
 def no_process(): raise OSError("no more processes")
 snapshot._fork = no_process
-memory._write_files, write, written = None, memory._write, []
+write, written = memory._write, []
 memory._write = lambda file, view: written.append(view.nbytes) or write(file, view)
 kale_agent.save("big", Big(content))
 print(sum(written) >= len(content))
@@ -110,12 +110,29 @@ print(client._Step._unreadable)
 
     def test_one_that_is_gone_before_it_is_stored_fails_the_step(self):
         code = """
-kale_agent.save("big", Big(content))
+for _ in range(8):
+    kale_agent.save("big", Big(content))
 kale_agent.save("next", Big(content))
 os.kill(snapshot._children[-1], signal.SIGKILL)
 """
         told = self.fails_with(195, "a", NO_COPY + code)
         self.assertIn("cannot save next", told)
+
+    def test_a_step_that_is_told_to_end_while_they_are_stored_gives_them_up(self):
+        code = """
+for _ in range(8):
+    kale_agent.save("big", Big(content))
+with open(PLACE, "w") as place:
+    print(*snapshot._children, file=place)
+subprocess.Popen(["sh", "-c", f"sleep 0.02; kill -TERM {os.getppid()}"], start_new_session=True)
+os._exit(0)
+"""
+        place = self.store + ".children"
+        self.fails_with(143, "a", f"PLACE = {place!r}\n{NO_COPY}{code}")
+        with open(place) as children:
+            for child in children.read().split():
+                with self.assertRaises(ProcessLookupError):
+                    os.kill(int(child), 0)
 
     def test_small_values_in_a_large_process_are_copied(self):
         code = """

@@ -23,8 +23,9 @@ anything else                       pickle, large buffers raw in a file of their
 ==================================  ===============================================  ========================
 
 ``save`` returns when the agent has the bytes, in memory that nobody can change any more, and they are stored while the
-step goes on. Long objects are not even copied for that: a child of this process, which only sleeps, keeps their memory. Arrays and buffers are mapped when loaded, from the store itself where it is a mounted file system:
-copy-on-write, so that writing to them changes no file.
+step goes on. Long objects are not even copied for that: a child of this process, which only sleeps, keeps their memory.
+Arrays and buffers are mapped when loaded, from the store itself where it is a mounted file system: copy-on-write, so that
+writing to them changes no file.
 
 A pickle runs code when it is loaded, with the rights of the step. Only values that ``save`` stored are ever
 unpickled, never a file that merely looks like a pickle; load only what steps that you trust have saved.

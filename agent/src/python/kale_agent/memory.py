@@ -92,21 +92,18 @@ class Parts:
                 self.memory = False  # Forbidden or not built in here.
         return None
 
-    def expect(self, total: int) -> bool:
+    def expect(self, total: int) -> None:
         """Makes sure that there is room for so many bytes of copies; all goes to files where there is none."""
-        if not self.memory:
-            return False
-        if total <= self.granted:
-            return True
+        if not self.memory or total <= self.granted:
+            return
         if self.conversation is None:
             self.conversation = self.agent.converse()
         if self.conversation.ask({"op": "offer", "bytes": total}) == "memory":
             self.granted = total
-            return True
+            return
         self.memory = False
         for file in self.files.values():
             file.spill()
-        return False
 
     def stretches(self) -> Optional[List[List[Tuple[int, int]]]]:
         """Where the content of each file is in the memory of this process; None where it is better copied."""
@@ -124,7 +121,7 @@ class Parts:
 
     def numbers(self) -> Dict[str, List[int]]:
         """The descriptors of each file, ready to be handed over."""
-        if self.memory and self.folder is None:
+        if self.memory:
             self.expect(sum(file.length for file in self.files.values()))
         return {name: numbers(file) for name, file in self.files.items()}
 
