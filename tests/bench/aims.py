@@ -17,7 +17,7 @@ LEAST, LEAST_COMPRESSED, LEAST_UNSYNCED = "least", "least compressed", "least un
 ALONE, ALONE_UNSYNCED = "write alone", "write alone unsynced"
 PYTHON, PLAIN, JOBLIB = "kale_agent", "plain file", "joblib"
 BUCKET, CLIENTS = "kale-agent on S3", ("s5cmd on S3", "rclone on S3")
-MOVERS = (AUTO, RAW, COMPRESSED, STEP, UNSYNCED, RAW_UNSYNCED)
+MOVERS = (AUTO, RAW, COMPRESSED, STEP, UNSYNCED, RAW_UNSYNCED, BUCKET)
 UNITS = {"x": (1, "", 2), "%": (100, " %", 2), "ms": (1000, " ms", 1), "s": (1, " s", 2), "MiB": (2**-20, " MiB", 0)}
 
 

@@ -20,6 +20,9 @@ use std::{
 /// Servers close connections that were idle for longer, and a request that meets that is a request to repeat.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// What is received at once: it is copied from there while it is in a core's cache.
+const READ: usize = 128 << 10;
+
 type Sender = SendRequest<HttpRequestBody>;
 /// A server's host and port, and whether it is asked by TLS.
 type Server = (bool, String, u16);
@@ -96,7 +99,9 @@ impl Pool {
 
 /// Speaks HTTP on a connection from now on.
 async fn begin(stream: Box<dyn Stream>) -> Result<Sender, Failure> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::of)?;
+    let mut http = http1::Builder::new();
+    http.read_buf_exact_size(Some(READ));
+    let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(Failure::of)?;
     // Whoever sent a request is told of what goes wrong.
     drop(tokio::spawn(async move { drop(connection.await) }));
     Ok(sender)

@@ -19,7 +19,7 @@ use kale_protocol::{
     name::Name,
     record::StepSpec,
 };
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
 
 /// The pipeline of what people save by hand.
 pub const PIPELINE: &str = "local";
@@ -102,14 +102,24 @@ pub fn save_directly(
         workdir: Vec::new(),
     };
     let mut recorder = Recorder::new(spec, now_ns);
-    begin_run(&work.store, &work.shard.run, now_ns)?;
     let session = Session::open(Arc::clone(&work), &[], Arc::clone(&monitor));
     monitor.begin(Phase::Save, name.as_str(), None);
-    let saved = session.save(name, source, shape, format);
+    // The sign of the run is made durable beside the content: nothing refers to that before there is a commit.
+    let (begun, saved) = thread::scope(|scope| {
+        let begin = scope.spawn(|| begin_run(&work.store, &work.shard.run, now_ns));
+        let saved = session.save(name, source, shape, format);
+        (begin.join(), saved)
+    });
     monitor.end();
+    let begun = begun.unwrap_or_else(|panic| resume_unwind(panic));
+    let stored = session.stored();
+    if begun.is_err() {
+        // What was stored is garbage, and whoever cannot begin a run may not be able to remove it either.
+        let _ = commit::discard(&work, &stored);
+    }
+    begun?;
     let saved = saved.map_err(StepError::marshal(format!("cannot save {name}")))?;
     recorder.times.stored_ns = super::now_ns();
-    let stored = session.stored();
     let record = recorder.stored(&work, &[], &stored);
     if let Published::Lost(winner) = commit::publish(&work, &[], &stored, &record, None)? {
         let same = winner.output(name).is_some_and(|output| output.digest == saved.digest);

@@ -41,7 +41,7 @@ pub fn commit(store: &Store, commit: &Commit, medium: Option<Medium>) -> Result<
         outputs: commit.outputs.iter().map(|output| (output.name.clone(), output.manifest)).collect(),
         extensions: medium.map_or_else(Extensions::default, Medium::alone),
     };
-    let left = store.transport().replace(&layout::hint(&commit.shard), &hint.to_object());
+    let left = store.transport().replace_soon(&layout::hint(&commit.shard), &hint.to_object());
     let warning = left.err().map(|error| {
         format!("no hint could be left for later runs, which may store more: {}", crate::report::chain(&error))
     });

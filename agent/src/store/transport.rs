@@ -47,6 +47,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// Creates or replaces an object: for hints, tags and leases only.
     fn replace(&self, key: &Key, object: &[u8]) -> Result<(), StoreError>;
 
+    /// The same for what nobody misses, should the medium crash: it need not be durable when this returns.
+    fn replace_soon(&self, key: &Key, object: &[u8]) -> Result<(), StoreError> {
+        self.replace(key, object)
+    }
+
     /// Starts a long object, written in pieces. Nothing is visible under `key` until it is published.
     fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>, StoreError>;
 

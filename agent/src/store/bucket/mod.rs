@@ -3,6 +3,7 @@
 //! An object is created by a request that the server carries out only if there is none, so that of many writers one
 //! wins; `init` asks for proof that the server keeps to that. `docs/decisions/0009-buckets.md` has the reasons.
 
+mod buffers;
 mod client;
 mod connector;
 mod create;
@@ -15,6 +16,7 @@ mod writer;
 
 use super::{Created, Entry, ObjectWriter, Stat, StoreError, Transport, pace::Pace};
 use crate::limits::Limits;
+use buffers::Buffers;
 use bytes::Bytes;
 pub use client::Variables;
 use create::Writer;
@@ -28,7 +30,9 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use tokio::sync::Semaphore;
 use writer::BucketWriter;
 
-/// Parts of uploads that are on their way at once, of all writers; each takes [`writer::PART`] of memory.
+/// Length of what travels in one request.
+const PIECE: usize = 8 << 20;
+/// Parts of uploads that are on their way at once, of all writers.
 const PARTS: usize = 3;
 /// What is left of the budget for parts and for what is read ahead.
 const SHARE: u64 = 4;
@@ -47,6 +51,7 @@ struct Medium {
     place: Place,
     engine: Engine,
     parts: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
     pace: Pace,
 }
 
@@ -62,9 +67,10 @@ impl Bucket {
     pub fn open(place: Place, variables: &Variables) -> Result<Self, StoreError> {
         let client = client::client(&place, variables)?;
         let share = Limits::default().budget() / SHARE;
-        let parts = usize::try_from(share / writer::PART as u64).unwrap_or(PARTS).clamp(1, PARTS);
+        let parts = usize::try_from(share / PIECE as u64).unwrap_or(PARTS).clamp(1, PARTS);
         let (engine, parts, pace) = (Engine::start()?, Arc::new(Semaphore::new(parts)), Pace::default());
-        let medium = Medium { client, engine, parts, pace, place };
+        let buffers = Buffers::new(PIECE, read_ahead::BLOCKS);
+        let medium = Medium { client, engine, parts, buffers, pace, place };
         Ok(Self { location: medium.place.to_string(), medium: Arc::new(medium), ahead: ReadAhead::within(share) })
     }
 
@@ -136,6 +142,18 @@ impl Medium {
         let found = self.client.get_opts(&self.place.path(key), options).await?;
         let bytes = found.meta.size;
         Ok((found.into_stream().try_collect().await?, bytes))
+    }
+
+    /// The same in one piece, copied while it is in the cache from a memory that the next bytes come to.
+    async fn block(&self, key: &Key, range: std::ops::Range<u64>) -> Result<(Bytes, u64), Error> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.client.get_opts(&self.place.path(key), options).await?;
+        let bytes = found.meta.size;
+        let (mut content, mut parts) = (self.buffers.take(), found.into_stream());
+        while let Some(part) = parts.try_next().await? {
+            content.extend(&part);
+        }
+        Ok((content.share(), bytes))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Large reads are served from blocks, and where they go on through an object the blocks behind are asked for before
 //! they are needed. Small reads, and what is read here and there, go to the server as they are. Memory: the blocks,
-//! those under way included; a block that was read to its end is dropped at once.
+//! those under way included; a block that was read to its end is dropped at once, and its memory used for another.
 
 use super::Medium;
 use bytes::Bytes;
@@ -13,12 +13,12 @@ use std::{
 };
 
 /// Length of a block: longer than a server takes to begin, and what servers themselves keep in one piece.
-const BLOCK: u64 = 8 << 20;
+const BLOCK: u64 = super::PIECE as u64;
 /// Reads from this length on are worth a block.
 const LARGE: usize = 128 << 10;
 /// Most blocks, and how many of them are asked for ahead.
-const BLOCKS: usize = 6;
-const AHEAD: u64 = 4;
+pub(super) const BLOCKS: usize = 5;
+const AHEAD: u64 = 3;
 /// Objects whose course is remembered.
 const COURSES: usize = 16;
 
@@ -60,7 +60,7 @@ enum Content {
     Coming,
     /// What arrived, how many bytes of it nobody has read yet, and how long the object is.
     Here {
-        content: Vec<Bytes>,
+        content: Bytes,
         unread: u64,
         object: u64,
     },
@@ -166,7 +166,7 @@ impl ReadAhead {
         state.blocks.push_back(Arc::clone(&block));
         let (asked, coming) = (Arc::clone(medium), Arc::clone(&block));
         medium.engine.start_task(async move {
-            let arrived = asked.range(&coming.key, number * BLOCK..(number + 1) * BLOCK).await;
+            let arrived = asked.block(&coming.key, number * BLOCK..(number + 1) * BLOCK).await;
             coming.arrive(arrived.ok());
         });
         Some(block)
@@ -184,12 +184,9 @@ impl Block {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arrive(&self, arrived: Option<(Vec<Bytes>, u64)>) {
+    fn arrive(&self, arrived: Option<(Bytes, u64)>) {
         *self.lock() = match arrived {
-            Some((content, object)) => {
-                let unread = content.iter().map(|part| part.len() as u64).sum();
-                Content::Here { content, unread, object }
-            }
+            Some((content, object)) => Content::Here { unread: content.len() as u64, content, object },
             None => Content::Failed,
         };
         self.arrived.notify_all();
@@ -201,17 +198,12 @@ impl Block {
         let mut here = self.arrived.wait_while(self.lock(), coming).unwrap_or_else(PoisonError::into_inner);
         let Content::Here { content, unread, .. } = &mut *here else { return false };
         *unread = unread.saturating_sub(bytes as u64);
-        let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
-        let mut rest = bytes;
-        for part in content {
-            let here = skip.min(part.len())..skip.saturating_add(rest).min(part.len());
-            skip = skip.saturating_sub(part.len());
-            rest -= here.len();
-            if !here.is_empty() {
-                parts.push(part.slice(here));
-            }
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let there = from.saturating_add(bytes) <= content.len();
+        if there && bytes > 0 {
+            parts.push(content.slice(from..from + bytes));
         }
-        rest == 0
+        there
     }
 
     fn is_coming(&self) -> bool {
@@ -242,9 +234,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_block_are_shared_and_copied_as_one() {
-        let content = [&b"01"[..], b"", b"234", b"5"].map(Bytes::from_static).to_vec();
-        let here = Content::Here { content, unread: 6, object: 6 };
+    fn parts_of_a_block_are_shared() {
+        let here = Content::Here { content: Bytes::from_static(b"012345"), unread: 6, object: 6 };
         let key = kale_protocol::layout::marker();
         let block = Block { key, number: 0, content: Mutex::new(here), arrived: Condvar::new() };
         for from in 0..=6 {
@@ -258,5 +249,13 @@ mod tests {
             }
         }
         assert!(block.is_used_up());
+    }
+
+    #[test]
+    fn parts_one_behind_the_other_are_copied_as_one() {
+        let parts = [&b"01"[..], b"", b"234", b"5"].map(Bytes::from_static);
+        let mut buffer = *b"......";
+        assert!(copy(&parts, &mut buffer) && buffer == *b"012345");
+        assert!(!copy(&parts, &mut [0; 5]) && !copy(&parts, &mut [0; 7]));
     }
 }

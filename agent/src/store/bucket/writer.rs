@@ -2,7 +2,8 @@
 
 use super::{
     super::{Created, ObjectWriter, StoreError, pace::Full},
-    Medium,
+    Medium, PIECE,
+    buffers::Buffer,
     create::Writer,
     engine::Pending,
 };
@@ -10,9 +11,9 @@ use kale_protocol::layout::Key;
 use object_store::{Error, MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload};
 use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
-/// Length of a part: the shortest that is fast everywhere, and 10,000 of them are longer than any pack. All but the
-/// last have the same, since some servers ask for that.
-pub(super) const PART: usize = 8 << 20;
+/// Length of a part: fast everywhere, and 10,000 of them are longer than any pack. All but the last have the same, since
+/// some servers ask for that.
+const PART: usize = PIECE;
 
 /// An object on its way. What fits one part is created in one request, by the same condition as any small object.
 pub(super) struct BucketWriter {
@@ -20,7 +21,7 @@ pub(super) struct BucketWriter {
     key: Key,
     writer: Writer,
     /// What is written and not sent.
-    part: Vec<u8>,
+    part: Buffer,
     /// There once more than one part was written.
     upload: Option<Box<dyn MultipartUpload>>,
     sent: VecDeque<Pending<Result<(), Error>>>,
@@ -30,8 +31,8 @@ pub(super) struct BucketWriter {
 impl BucketWriter {
     /// Asks nothing of the server yet.
     pub(super) fn begin(medium: Arc<Medium>, key: Key) -> Result<Self, StoreError> {
-        let writer = Writer::new()?;
-        Ok(Self { medium, key, writer, part: Vec::new(), upload: None, sent: VecDeque::new(), full: Full::default() })
+        let (writer, part) = (Writer::new()?, medium.buffers.take());
+        Ok(Self { medium, key, writer, part, upload: None, sent: VecDeque::new(), full: Full::default() })
     }
 
     /// Sends what was written, once there is room for one more part on its way.
@@ -48,7 +49,7 @@ impl BucketWriter {
         };
         let (parts, asked) = (Arc::clone(&self.medium.parts), Instant::now());
         let permit = self.medium.engine.run(async move { parts.acquire_owned().await });
-        let part = upload.put_part(PutPayload::from(mem::take(&mut self.part)));
+        let part = upload.put_part(payload(&mut self.part, &self.medium));
         self.sent.push_back(self.medium.engine.begin(async move {
             let sent = part.await;
             drop(permit);
@@ -71,15 +72,19 @@ impl BucketWriter {
     }
 }
 
+/// What was written up to now, with another buffer in its place.
+fn payload(part: &mut Buffer, medium: &Medium) -> PutPayload {
+    mem::replace(part, medium.buffers.take()).share().into()
+}
+
 impl ObjectWriter for BucketWriter {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             if self.part.len() == PART {
                 self.send()?;
             }
-            self.part.reserve_exact(PART - self.part.len());
             let (now, later) = bytes.split_at(bytes.len().min(PART - self.part.len()));
-            self.part.extend_from_slice(now);
+            self.part.extend(now);
             bytes = later;
         }
         Ok(())
@@ -87,7 +92,7 @@ impl ObjectWriter for BucketWriter {
 
     fn publish(mut self: Box<Self>) -> Result<Created, StoreError> {
         if self.upload.is_none() {
-            let (object, writer) = (PutPayload::from(mem::take(&mut self.part)), self.writer.clone());
+            let (object, writer) = (payload(&mut self.part, &self.medium), self.writer.clone());
             return self
                 .medium
                 .ask("create", &self.key, |medium, key| async move { medium.create(&key, object, &writer).await });

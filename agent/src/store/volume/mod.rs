@@ -210,6 +210,12 @@ impl Transport for Volume {
         Ok(())
     }
 
+    fn replace_soon(&self, key: &Key, object: &[u8]) -> Result<(), StoreError> {
+        publish::replace_soon(&self.root, &self.path(key), object)?;
+        self.files.forget(key);
+        Ok(())
+    }
+
     fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>, StoreError> {
         Ok(Box::new(VolumeWriter::begin(&self.root, self.path(key))?))
     }

@@ -83,12 +83,17 @@ impl Temporary {
         self.file.as_mut().expect("open until it is synced")
     }
 
-    /// Makes the content durable and closes the file: a full quota may show as late as that.
+    /// Makes the content durable and closes the file.
     fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        protect(file);
+        self.root.sync_file(file, &self.path)?;
+        self.close()
+    }
+
+    /// Closes the file: a full quota may show as late as that.
+    fn close(&mut self) -> Result<(), StoreError> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        // Read-only against accidents; a medium without permissions (CIFS) need not have it.
-        let _ = file.set_permissions(Permissions::from_mode(READ_ONLY));
-        self.root.sync_file(&file, &self.path)?;
         match nix::unistd::close(file.into_raw_fd()) {
             // Linux has closed it all the same.
             Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -122,6 +127,18 @@ impl Temporary {
     /// Puts the content in the place of whatever the target is: for what is never referred to, and for healing.
     pub(super) fn put_over(mut self, target: &Path) -> Result<(), StoreError> {
         self.sync()?;
+        self.rename_over(target)?;
+        self.root.sync_folder(target)
+    }
+
+    /// The same for what may be lost: it is durable when the medium gets to it.
+    fn put_over_soon(mut self, target: &Path) -> Result<(), StoreError> {
+        protect(self.file());
+        self.close()?;
+        self.rename_over(target)
+    }
+
+    fn rename_over(&self, target: &Path) -> Result<(), StoreError> {
         let own = fs::symlink_metadata(&self.path).map_err(failed("look at", &self.path))?.ino();
         if let Err(error) = fs::rename(&self.path, target) {
             // Over NFS a reply may be lost: then the repeated call finds nothing to rename, and it is in place.
@@ -130,7 +147,7 @@ impl Temporary {
                 return Err(failed("replace", target)(error));
             }
         }
-        self.root.sync_folder(target)
+        Ok(())
     }
 
     /// Gives the content a second name, by a hard link and nothing else.
@@ -162,6 +179,11 @@ impl Drop for Temporary {
             Some(origin) => self.give_back(&origin),
         }
     }
+}
+
+/// Makes a file read-only against accidents; a medium without permissions (CIFS) need not have it.
+fn protect(file: &File) {
+    let _ = file.set_permissions(Permissions::from_mode(READ_ONLY));
 }
 
 fn temporary_name(root: &Root, target: &Path) -> Result<PathBuf, StoreError> {
@@ -258,16 +280,23 @@ pub(super) fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Creates an object in one piece.
 pub(super) fn small(root: &Root, target: &Path, object: &[u8]) -> Result<Created, StoreError> {
-    let mut temporary = Temporary::beside(root, target)?;
-    temporary.file().write_all(object).map_err(failed("write", target))?;
-    temporary.publish(target)
+    written(root, target, object)?.publish(target)
 }
 
 /// Creates or replaces an object: never one that anything refers to.
 pub(super) fn replace(root: &Root, target: &Path, object: &[u8]) -> Result<(), StoreError> {
+    written(root, target, object)?.put_over(target)
+}
+
+/// The same for what may be lost in a crash of the medium.
+pub(super) fn replace_soon(root: &Root, target: &Path, object: &[u8]) -> Result<(), StoreError> {
+    written(root, target, object)?.put_over_soon(target)
+}
+
+fn written(root: &Root, target: &Path, object: &[u8]) -> Result<Temporary, StoreError> {
     let mut temporary = Temporary::beside(root, target)?;
     temporary.file().write_all(object).map_err(failed("write", target))?;
-    temporary.put_over(target)
+    Ok(temporary)
 }
 
 /// Creates folders from the root down, each durable before the next is made in it.
