@@ -80,8 +80,14 @@ fn objects_are_read_only_and_alone() {
     let found = fs::metadata(&path).unwrap();
     assert_eq!((found.permissions().mode() & 0o7777, found.nlink()), (0o444, 1));
     volume.create(&pack(1), b"y").unwrap();
-    volume.replace(&layout::marker(), b"z").unwrap();
-    assert_eq!(files_under(folder.path()).len(), 2);
+    for (content, soon) in [(b"z", false), (b"s", true), (b"t", true)] {
+        let key = layout::marker();
+        if soon { volume.replace_soon(&key, content) } else { volume.replace(&key, content) }.unwrap();
+        assert_eq!(volume.read(&layout::marker(), 9).unwrap(), content);
+        let found = fs::metadata(volume.local_path(&layout::marker()).unwrap()).unwrap();
+        assert_eq!((found.permissions().mode() & 0o7777, found.nlink()), (0o444, 1));
+        assert_eq!(files_under(folder.path()).len(), 2);
+    }
 }
 
 #[test]
