@@ -23,10 +23,10 @@ use create::Writer;
 use engine::Engine;
 use futures_util::TryStreamExt;
 use kale_protocol::layout::Key;
-use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload};
 pub use place::{Place, Provider};
 use read_ahead::ReadAhead;
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 use tokio::sync::Semaphore;
 use writer::BucketWriter;
 
@@ -137,23 +137,26 @@ impl Medium {
     }
 
     /// Some bytes of an object, and how long it is; fewer where it ends before.
-    async fn range(&self, key: &Key, range: std::ops::Range<u64>) -> Result<(Vec<Bytes>, u64), Error> {
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let found = self.client.get_opts(&self.place.path(key), options).await?;
+    async fn range(&self, key: &Key, range: Range<u64>) -> Result<(Vec<Bytes>, u64), Error> {
+        let found = self.stretch(key, range).await?;
         let bytes = found.meta.size;
         Ok((found.into_stream().try_collect().await?, bytes))
     }
 
-    /// The same in one piece, copied while it is in the cache from a memory that the next bytes come to.
-    async fn block(&self, key: &Key, range: std::ops::Range<u64>) -> Result<(Bytes, u64), Error> {
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let found = self.client.get_opts(&self.place.path(key), options).await?;
+    /// The same in one buffer: what arrives is copied while it is in the cache, and its memory receives what comes next.
+    async fn block(&self, key: &Key, range: Range<u64>) -> Result<(Bytes, u64), Error> {
+        let found = self.stretch(key, range).await?;
         let bytes = found.meta.size;
         let (mut content, mut parts) = (self.buffers.take(), found.into_stream());
         while let Some(part) = parts.try_next().await? {
             content.extend(&part);
         }
         Ok((content.share(), bytes))
+    }
+
+    async fn stretch(&self, key: &Key, range: Range<u64>) -> Result<GetResult, Error> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        self.client.get_opts(&self.place.path(key), options).await
     }
 }
 
