@@ -14,7 +14,8 @@ const ID: u16 = 1;
 pub struct Medium {
     /// Bytes a second that the attempt saw the medium take, if it wrote enough to see it.
     pub seen: Option<u64>,
-    /// What was known of that before it stored anything: by this, it decided.
+    /// What was known of that before it stored anything, or what a trial found before the first file for which it mattered: by
+    /// this, it decided.
     pub known: Option<u64>,
     /// How it stored content, as it was decided before the first of it: where the medium turned out fast meanwhile, files
     /// that were begun later may lie there as they were.

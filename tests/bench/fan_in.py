@@ -51,8 +51,8 @@ class FanIn:
     def consume(self, step, number, size):
         """Measures a consumer of a step's outputs until its command starts, and what the agent says of itself."""
         clock, consumer = self.place / "clock", f"consume-{step}-{number}"
-        argv = [self.setting.agent, "run", "--quiet", "--step", consumer, "--in", f"x={step}[*]:o", "--"]
-        argv += ["sh", "-c", 'date +%s.%N > "$1"', "sh", clock]
+        argv = [self.setting.agent, "run", "--quiet", "--step", consumer, "--in", f"x={step}[*]:o"]
+        argv += ["--", *self.setting.notes_time(clock)]
         sample = self.setting.meter.timed(Command(argv, self.env, clock=clock), size)
         shown = Command([self.setting.agent, "show", "--json", f"{PIPELINE}/v1/{consumer}"], self.env)
         times = json.loads(self.setting.meter.output(shown))["times"]

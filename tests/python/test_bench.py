@@ -78,13 +78,13 @@ class Aims(unittest.TestCase):
         self.assertEqual(self.row([], what), ("–", "–", "–", "≤ 0.55", "not measured in this run"))
 
     def test_what_the_least_work_misses_too_is_said(self):
-        for what, least, unsynced in (
+        for what, least, peer in (
             ("save and sync ÷ cp and sync: a", aims.LEAST, None),
-            ("save and sync ÷ cp and sync: b compressed", aims.LEAST_COMPRESSED, None),
+            ("save and sync ÷ cp and sync: b compressed", aims.LEAST_COMPRESSED, aims.COMPRESSED),
             ("save ÷ cp, without sync: a", aims.LEAST_UNSYNCED, aims.UNSYNCED),
         ):
             workload = what.partition(": ")[2][0]
-            own = sample(3, 1, peer=unsynced or aims.AUTO, workload=workload)
+            own = sample(3, 1, peer=peer or aims.AUTO, workload=workload)
             below, above = (sample(s, 1, peer=least, workload=workload) for s in (0.1, 2.5))
             self.assertEqual(self.row([own, below], what)[1::3], ("0.10", "**not met**"))
             self.assertEqual(self.row([own, above], what)[1::3], ("2.50", "**not met**, nor by the least work"))
@@ -98,6 +98,9 @@ class Aims(unittest.TestCase):
         raw = {"peer": aims.RAW, "workload": "b"}
         self.assertEqual(self.row([sample(0.9, 1, **raw)], "save and sync ÷ cp and sync: b kept raw")[0], "0.90")
         self.assertEqual(self.row([sample(0.9, 1, **raw)], "save and sync ÷ cp and sync: b compressed")[0], "–")
+        by_itself = [sample(0.9, 1, workload="b"), sample(0.3, 1, workload="c")]
+        self.assertEqual(self.row(by_itself, "save and sync ÷ cp and sync: b compressed")[0], "–")
+        self.assertEqual(self.row(by_itself, "save and sync ÷ cp and sync: c")[0], "0.30")
         # A save that waits for the medium is not compared with a `cp` that does not.
         without = "save ÷ cp, without sync: a"
         self.assertEqual(self.row([sample(0.9, 1)], without)[0], "–")

@@ -81,6 +81,28 @@ fn a_first_attempt_stops_compressing_where_the_medium_turns_out_fast() {
 }
 
 #[test]
+fn a_first_attempt_with_much_to_compress_tries_the_medium_out() {
+    let place = Sandbox::new();
+    // 80 MB of text in a folder, behind a short one.
+    let made = "rm -rf tree; mkdir tree; seq 1000 > tree/a; seq 10000000 20000000 > tree/b";
+    for (run, threads) in [("one", "1"), ("two", "64")] {
+        place.step(run, ["--run", run, "--threads", threads, "--out", "x=tree"], made);
+        let shown = place.json(["show", &format!("p/{run}/{run}")]);
+        let medium = &shown["medium"];
+        let rate = medium["known_bytes_per_second"].as_u64().expect("it was tried out");
+        let is_raw = rate / threads.parse::<u64>().unwrap() >= RAW_FROM;
+        assert_eq!(medium["kept"], if is_raw { "raw" } else { "by-content" }, "{shown}");
+        assert_eq!(shown["outputs"][0]["stored_bytes"].as_u64() > Some(60_000_000), is_raw, "{shown}");
+    }
+    let left: Vec<_> = place.stored_names().into_iter().filter(|name| name.contains(".kale-tmp-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // Whoever decides by hand waits for no trial.
+    place.step("by-hand", ["--run", "three", "--compress", "zstd:1", "--out", "x=tree"], made);
+    let shown = place.json(["show", "p/three/by-hand"]);
+    assert_eq!(shown["medium"]["known_bytes_per_second"], Value::Null);
+}
+
+#[test]
 fn a_medium_that_nobody_waits_for_is_fast() {
     let place = Sandbox::new();
     place.step("s", ["--run", "one", "--sync", "never", "--out", "x=out.txt"], &text(10_000_000));

@@ -155,13 +155,16 @@ impl Session {
         let (transport, threads) = (self.work.store.transport(), self.work.threads);
         // By what is known from before: the way of an attempt's content does not depend on which of it came first.
         let takes = if transport.is_durable() { rate } else { Some(u64::MAX) };
-        let compress = self.work.compress.on(takes, threads, transport.local_path(&layout::marker()).is_some());
-        let options = SaveOptions { shape, format, compress, threads };
+        let maps = transport.local_path(&layout::marker()).is_some();
+        let compress = self.work.compress.on(takes, threads, maps);
+        let options = SaveOptions { shape, format, compress, try_out: takes.is_none(), threads };
         let saved: Saved = marshal::save(source, transport, known, &options, self.monitor.as_ref())?;
         recollection.waiting.push(saved.manifest);
+        recollection.rate = saved.tried.or(rate);
+        let kept = compress.on(saved.tried, threads, maps).kept();
         let mut state = self.lock();
         state.packs.extend(&saved.packs);
-        state.medium = Some(Medium { seen: transport.rate(), known: rate, kept: compress.kept() });
+        state.medium = Some(Medium { seen: transport.rate(), known: saved.tried.or(rate), kept });
         if saved.manifest_new {
             state.manifests.push(saved.manifest);
         }

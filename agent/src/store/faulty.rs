@@ -191,6 +191,10 @@ impl Transport for Faulty {
         self.inner.rate()
     }
 
+    fn try_out(&self) -> Option<u64> {
+        self.inner.try_out()
+    }
+
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.inner.local_path(key)
     }

@@ -158,6 +158,10 @@ impl Transport for Recording {
         self.inner.rate()
     }
 
+    fn try_out(&self) -> Option<u64> {
+        self.inner.try_out()
+    }
+
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.calls.add(Verb::LocalPath, key, 0);
         self.inner.local_path(key)

@@ -92,6 +92,12 @@ pub trait Transport: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The same, tried out at once by writing something that is removed again: for whoever has much to write and nothing to
+    /// go by. `None` where that cannot be told in a few hundredths of a second, and where [`Self::is_durable`] is not so.
+    fn try_out(&self) -> Option<u64> {
+        None
+    }
+
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
 }

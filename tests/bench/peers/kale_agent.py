@@ -100,7 +100,7 @@ class KaleAgentStep(KaleAgent):
 
     def restore(self, source, tag, target):
         clock = self.place / "clock"
-        argv = self._with_input("read", tag, "sh", "-c", 'date +%s.%N > "$1"', "sh", clock)
+        argv = self._with_input("read", tag, *self.setting.notes_time(clock))
         return Command(argv, self.settings(tag), clock=clock)
 
     def restored(self, source, tag, target):

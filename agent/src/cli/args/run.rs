@@ -108,8 +108,8 @@ pub(in crate::cli) struct RunArgs {
 /// How data is moved.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct DataArgs {
-    /// Compression: auto (by content, and by how fast the medium was the last time), never, zstd or zstd:LEVEL, which
-    /// compresses numbers, too [default: auto].
+    /// Compression: auto (by content, and by how fast the medium was the last time or is in a short trial), never, zstd or
+    /// zstd:LEVEL, which compresses numbers, too [default: auto].
     #[arg(long, env = "KALE_COMPRESS", value_name = "HOW")]
     pub(in crate::cli) compress: Option<Compress>,
     /// Whether content that the store has is referred to, or stored again: `never` after damage [default: auto].

@@ -10,13 +10,12 @@ use super::{
         known::Known,
         manifest_writer::{ManifestWriter, Pages, Place},
         pack_writer::{PackStats, PackWriter, Spot},
-        segment::Format,
         zeros::zeros_digest,
     },
     SaveOptions, Saved,
     adopt::Adoptable,
     buffer::{Buffer, Buffers},
-    item::Item,
+    item::{Item, Outline},
     raw_file::RawFile,
     work::{Hashed, HashedChunk, Packer, Policy, new_members},
 };
@@ -34,13 +33,6 @@ use kale_protocol::{
 };
 /// Chunks of this save that are remembered: the most that a table of 2^18 slots holds, about 13 MiB.
 const OWN_ENTRIES: usize = 229_376;
-/// What a source turned out to be.
-#[derive(Debug)]
-pub(super) struct Outline {
-    shape: Shape,
-    format: Option<Format>,
-}
-
 /// Why an artifact is not whole.
 const CUT_OFF: &str = "the reader or a worker ended early, and its own error is reported instead of this one";
 
@@ -120,7 +112,7 @@ impl<'a> Assembler<'a> {
                         file.check_unchanged()?;
                     }
                 }
-                Item::Done { shape, format } => return Ok(Outline { shape, format }),
+                Item::Done(outline) => return Ok(outline),
             }
         }
         Err(MarshalError::Changed { path: "the artifact".into(), how: CUT_OFF.to_owned() })
@@ -128,22 +120,33 @@ impl<'a> Assembler<'a> {
 
     /// Publishes packs and manifest, in this order; or nothing, where the artifact is known.
     pub(super) fn finish(mut self, outline: Outline, options: &SaveOptions) -> Result<Saved, MarshalError> {
+        let Outline { shape, format, tried } = outline;
         let shape = match options.shape {
             Some(Shape::Value) => Shape::Value,
-            _ => outline.shape,
+            _ => shape,
         };
-        let format = options.format.clone().or_else(|| outline.format.map(|format| format.word().to_owned()));
+        let format = options.format.clone().or_else(|| format.map(|format| format.word().to_owned()));
         let (digest, totals) = (self.manifest.digest(), self.manifest.totals());
         if let Some(manifest) = self.known.manifest(&digest, shape, format.as_deref()) {
             self.packs.abandon();
             let (stored_bytes, packs) = (0, Vec::new());
-            return Ok(Saved { manifest, manifest_new: false, digest, shape, format, totals, stored_bytes, packs });
+            return Ok(Saved {
+                manifest,
+                manifest_new: false,
+                digest,
+                shape,
+                format,
+                totals,
+                stored_bytes,
+                packs,
+                tried,
+            });
         }
         let published = publish(self.manifest, &mut self.packs, self.known, self.transport, shape, format.clone());
         match published {
             Ok((manifest, created, PackStats { packs, stored_bytes })) => {
                 let manifest_new = created == Created::New;
-                Ok(Saved { manifest, manifest_new, digest, shape, format, totals, stored_bytes, packs })
+                Ok(Saved { manifest, manifest_new, digest, shape, format, totals, stored_bytes, packs, tried })
             }
             Err(error) => {
                 self.packs.abandon();

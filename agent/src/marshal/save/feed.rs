@@ -2,15 +2,14 @@
 
 mod group;
 mod guided;
+mod policies;
 
 use super::{
     super::{
         MarshalError,
         cut::{self, Rule},
         known::Known,
-        probe::{self, Elements, Probe},
         segment::{self, Format, Segment},
-        shuffle::WIDEST,
         source::{Entries, Regular, now_ns},
         walk::{Found, Visited},
     },
@@ -18,7 +17,7 @@ use super::{
     adopt::{self, Adoptable},
     buffer::{self, BATCH, Buffer, Buffers, STEP},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
-    item::{Entry, Item, Stop},
+    item::{Entry, Item, Outline, Stop},
     span::Span,
     work::{Fill, Hashed, Job, Part, Policy, Task},
 };
@@ -33,9 +32,6 @@ use std::{io::Read, mem, num::NonZeroUsize, ops::Range, sync::Arc};
 
 /// Content up to this length is one chunk, and shares a frame with its neighbours.
 const SMALL: u64 = cut::MIN as u64;
-/// Samples that decide whether a segment is compressed, and how wide its elements are.
-const SAMPLES: u64 = 64;
-const ELEMENT_SAMPLES: u64 = 16;
 const STREAM_MODE: u16 = 0o644;
 
 /// What is to be fed.
@@ -56,6 +52,10 @@ pub(super) struct Feeder<'t> {
     part: usize,
     threads: NonZeroUsize,
     medium: &'t dyn Transport,
+    /// Whether the medium is to be tried out where its rate decides much.
+    tries_out: bool,
+    /// What it took then.
+    tried: Option<u64>,
     /// Whether the medium may adopt what is fed.
     adopts: bool,
     /// Set after a file that the store may take.
@@ -77,7 +77,7 @@ impl<'t> Feeder<'t> {
         medium: &'t dyn Transport,
         adopts: bool,
     ) -> Self {
-        let SaveOptions { compress, threads, .. } = *options;
+        let SaveOptions { compress, threads, try_out, .. } = *options;
         let (group, open_files) = (Group::default(), Arc::new(()));
         let part = buffer::part(buffers.most());
         Self {
@@ -90,6 +90,8 @@ impl<'t> Feeder<'t> {
             part,
             threads,
             medium,
+            tries_out: try_out && compress == Compress::Auto,
+            tried: None,
             adopts,
             settling: None,
             group,
@@ -151,7 +153,7 @@ impl<'t> Feeder<'t> {
     fn done(&mut self, shape: Shape, format: Option<Format>) -> Result<(), Stop> {
         let only = !self.sent;
         self.send_group(only)?;
-        self.send(Item::Done { shape, format })
+        self.send(Item::Done(Outline { shape, format, tried: self.tried }))
     }
 
     /// A file; returns its format where it is the root.
@@ -168,10 +170,7 @@ impl<'t> Feeder<'t> {
             return Ok(None);
         }
         let segments = segment::split(file.file(), bytes);
-        let typed = segments.segments.iter().any(|segment| segment.rule == Rule::Fixed);
-        let policies: Result<Vec<_>, _> =
-            segments.segments.iter().map(|segment| policy(self.compress, &file, segment, typed)).collect();
-        let policies = policies?;
+        let policies = self.policies(&file, &segments.segments)?;
         let file = Arc::new(file);
         let same = self.same(&file, &meta.path, &segments.segments)?;
         let whole = same.as_ref().is_some_and(|same| same.end == bytes);
@@ -346,36 +345,6 @@ impl<'t> Feeder<'t> {
         self.sent = true;
         self.items.send(item).map_err(|_| Stop::Gone)
     }
-}
-
-/// How a segment of a file is stored: decided once, so that what is raw is one run.
-fn policy(compress: Compress, file: &Regular, segment: &Segment, typed: bool) -> Result<Policy, MarshalError> {
-    let probe = || {
-        let mut probe = Probe::default();
-        samples(file, segment, SAMPLES, |sample| probe.push(sample))?;
-        Ok(probe.compressible())
-    };
-    match Policy::of(compress, segment, typed, probe)? {
-        Policy::Zstd { level, percent, probe, .. } if segment.rule == Rule::Fixed => {
-            let mut elements = Elements::default();
-            samples(file, segment, ELEMENT_SAMPLES, |sample| elements.push(sample))?;
-            Ok(Policy::Zstd { level, percent, probe, width: elements.width() })
-        }
-        policy => Ok(policy),
-    }
-}
-
-/// Reads about so many samples at most from all of a segment, each from the first byte of an element on, however wide
-/// these are.
-fn samples(file: &Regular, segment: &Segment, most: u64, mut each: impl FnMut(&[u8])) -> Result<(), MarshalError> {
-    let step = (segment.bytes() / most).max(probe::EVERY as u64).next_multiple_of(WIDEST);
-    let mut sample = [0; probe::SAMPLE];
-    for at in (segment.start..segment.end).step_by(step as usize) {
-        let sample = &mut sample[..(segment.end - at).min(probe::SAMPLE as u64) as usize];
-        file.read_exact(sample, at)?;
-        each(sample);
-    }
-    Ok(())
 }
 
 /// What a node says of a file, beside its content.

@@ -33,7 +33,16 @@ pub(super) enum Item {
     /// walks on wants to know when that is done or not.
     End { file: Option<Arc<Regular>>, settled: Option<Sender<()>> },
     /// All was read.
-    Done { shape: Shape, format: Option<Format> },
+    Done(Outline),
+}
+
+/// What a source turned out to be.
+#[derive(Debug)]
+pub(super) struct Outline {
+    pub(super) shape: Shape,
+    pub(super) format: Option<Format>,
+    /// Bytes a second that the medium took, if it was tried out.
+    pub(super) tried: Option<u64>,
 }
 
 /// Chunks of a file that were compared with an earlier artifact's.

@@ -70,6 +70,9 @@ pub struct SaveOptions {
     pub format: Option<String>,
     /// How content is compressed.
     pub compress: Compress,
+    /// Whether the medium may be tried out where that decides much, since nothing is known of its rate: with
+    /// [`Compress::Auto`] only.
+    pub try_out: bool,
     /// Threads that hash and compress, beside one that reads and the caller's, which writes.
     pub threads: NonZeroUsize,
 }
@@ -77,7 +80,7 @@ pub struct SaveOptions {
 impl Default for SaveOptions {
     fn default() -> Self {
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { shape: None, format: None, compress: Compress::Auto, threads }
+        Self { shape: None, format: None, compress: Compress::Auto, try_out: false, threads }
     }
 }
 
@@ -100,6 +103,8 @@ pub struct Saved {
     pub stored_bytes: u64,
     /// These packs.
     pub packs: Vec<PackId>,
+    /// Bytes a second that the medium took when it was tried out for this save, and by which this decided.
+    pub tried: Option<u64>,
 }
 
 /// Saves a source, and returns when its packs and its manifest are durable.

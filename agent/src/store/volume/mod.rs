@@ -11,6 +11,7 @@ mod root;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod watch;
 mod write_behind;
 mod writer;
@@ -265,6 +266,10 @@ impl Transport for Volume {
 
     fn rate(&self) -> Option<u64> {
         self.root.pace().rate()
+    }
+
+    fn try_out(&self) -> Option<u64> {
+        trial::rate(&self.root)
     }
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

@@ -23,7 +23,7 @@ fn pack(number: u8) -> Key {
 }
 
 /// Names of all files under a folder.
-fn files_under(folder: &Path) -> Vec<String> {
+pub(super) fn files_under(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();

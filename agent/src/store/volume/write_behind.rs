@@ -92,7 +92,7 @@ impl Follower {
                 }
                 // Waited for, which holds nobody up: several more may be written meanwhile.
                 let began = Instant::now();
-                if write_back(&file, at, bytes, libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER) {
+                if write_back_and_wait(&file, at, bytes) {
                     pace.took(bytes, began.elapsed());
                 }
             }
@@ -100,6 +100,11 @@ impl Follower {
         let thread = thread::Builder::new().name("write-behind".to_owned()).spawn(follow)?;
         Ok(Self { stretches, stop, thread })
     }
+}
+
+/// Has a stretch written and waits until the medium has taken it; whether that was done.
+pub(super) fn write_back_and_wait(file: &File, offset: u64, bytes: u64) -> bool {
+    write_back(file, offset, bytes, libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER)
 }
 
 /// Whether it was done: without effect where it is not supported, and no error then.

@@ -5,14 +5,21 @@
 //!
 //!     least save [--zstd] [--no-sync] SOURCE PACK      least again SOURCE PACK      least load PACK TARGET
 //!     least write [--no-sync] SOURCE PACK: as many bytes, and nothing but writing them: no save is faster
+//!     least now FILE: the time of day, which the least command of a step writes
 
 mod pack;
 mod work;
 
-use std::{env, io, path::Path, process::ExitCode};
+use std::{
+    env, fs, io,
+    path::Path,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use work::Work;
 
 fn run(words: &[String]) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let has = |flag: &str| words.iter().any(|word| word == flag);
     let rest: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
     match rest[..] {
@@ -26,7 +33,8 @@ fn run(words: &[String]) -> io::Result<()> {
         }
         ["again", source, pack] => work::again(Path::new(source), Path::new(pack)),
         ["load", pack, target] => work::load(Path::new(pack), Path::new(target)),
-        _ => Err(io::Error::other("least save|again|load|write …: see its source")),
+        ["now", file] => fs::write(file, format!("{}.{:09}", now.as_secs(), now.subsec_nanos())),
+        _ => Err(io::Error::other("least save|again|load|write|now …: see its source")),
     }
 }
 
