@@ -121,7 +121,7 @@ class Meter:
     def prefault(self, size):
         """Has the machine's memory at hand for what comes next, but never more than half of what is free."""
         wanted = min(max(3 * size, LEAST_PREFAULT), available() // 2)
-        self.run(Command([sys.executable, "-I", "-S", HERE / "prefault.py", str(wanted)]))
+        self.run(Command([sys.executable, "-I", "-S", HERE / "prefault.py", str(wanted), self.place.root / "prefault"]))
 
     def floor(self):
         """The peak memory that is seen of a command that needs none."""

@@ -106,7 +106,12 @@ class Aims(unittest.TestCase):
         self.assertEqual(self.row([sample(0.9, 1)], without)[0], "–")
         self.assertEqual(self.row([sample(0.8, 1, peer=aims.UNSYNCED)], without), ("0.80", "–", "–", "≤ 0.85", "met"))
         both = [sample(1, 2, peer=aims.RAW_UNSYNCED), sample(4, 2, peer=aims.CP_B3SUM)]
-        self.assertEqual(self.row(both, "save ÷ cp then b3sum, without sync: a")[0], "0.25")
+        self.assertEqual(self.row(both, "save ÷ cp then b3sum, without sync: a kept raw")[0], "0.25")
+        both += [sample(6, 2, peer=aims.LEAST_UNSYNCED), sample(5, 2, peer=aims.ALONE_UNSYNCED)]
+        digested = self.row(both, "save ÷ cp then b3sum, without sync: a kept raw")
+        self.assertEqual(digested[:3], ("0.25", "1.50", "1.25"))
+        adopted = [sample(1, 2, peer=aims.STEP), sample(1, 5, peer=aims.LEAST, op="again")]
+        self.assertEqual(self.row(adopted, "save by adoption, in a step ÷ cp: a")[:2], ("0.50", "0.20"))
         clones = [sample(0.1, 10, peer=aims.CLONES, op="restore"), sample(9, 10, peer=aims.STEP, op="restore")]
         self.assertEqual(self.row(clones, "input of a step, by clones ÷ cp: a")[0], "0.01")
 
