@@ -26,12 +26,12 @@ def touch(size):
 
 def write(size, path):
     """Fills the page cache by a file that is removed before anything of it has to reach the medium."""
-    try:
-        with open(path, "wb", buffering=0) as file:
+    with open(path, "wb", buffering=0) as file:
+        try:
             for _ in range(size // len(PIECE)):
                 file.write(PIECE)
-    finally:
-        os.unlink(path)
+        finally:
+            os.unlink(path)
 
 
 if __name__ == "__main__":

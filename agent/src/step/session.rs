@@ -153,7 +153,8 @@ impl Session {
         });
         let (known, rate) = recollection.known(&self.work);
         let (transport, threads) = (self.work.store.transport(), self.work.threads);
-        // By what is known from before, or once from a trial: the way of long files does not depend on which of them came first.
+        // By what is known from before, or once from a trial: the way of long files does not depend on which of them
+        // came first.
         let takes = if transport.is_durable() { rate } else { Some(u64::MAX) };
         let maps = transport.local_path(&layout::marker()).is_some();
         let compress = self.work.compress.on(takes, threads, maps);

@@ -1,14 +1,12 @@
 //! How fast the medium is, tried out by writing something for that alone.
 
-use super::{super::pace::Pace, publish::Temporary, root::Root, write_behind};
+use super::{super::pace::Pace, root::Root, write_behind};
 use std::{
     fs::File,
     io::Write,
     time::{Duration, Instant},
 };
 
-/// How the file is named, were it ever published.
-const NAME: &str = "trial";
 /// So much is written first: a medium that takes long for it is slow enough to know.
 const FIRST: usize = 1 << 20;
 /// So often as much makes a stretch like those that are timed when packs are written.
@@ -27,13 +25,14 @@ pub(super) fn rate(root: &Root) -> Option<u64> {
     let mut content = vec![0; FIRST];
     // A file system that compresses would take zeros for nothing.
     blake3::Hasher::new().finalize_xof().fill(&mut content);
-    let mut file = Temporary::beside(root, &root.join(NAME)).ok()?;
+    // Without a name: whoever is killed meanwhile leaves nothing either.
+    let mut file = tempfile::tempfile_in(&**root).ok()?;
     let (pace, began) = (Pace::default(), Instant::now());
     let mut written = 0;
     let mut stretch = |times: usize| {
         let bytes = (times * FIRST) as u64;
-        (0..times).try_for_each(|_| file.file().write_all(&content)).ok()?;
-        let took = waited_for(file.file(), written, bytes)?;
+        (0..times).try_for_each(|_| file.write_all(&content)).ok()?;
+        let took = waited_for(&file, written, bytes)?;
         written += bytes;
         Some((bytes, took))
     };

@@ -19,6 +19,7 @@ use std::{
 use work::Work;
 
 fn run(words: &[String]) -> io::Result<()> {
+    // Before anything else: when it was started is what `now` tells.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let has = |flag: &str| words.iter().any(|word| word == flag);
     let rest: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
