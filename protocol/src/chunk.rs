@@ -46,6 +46,7 @@ pub enum Extent {
     /// The bytes themselves: one chunk, at most [`limits::INLINE`] bytes.
     Inline {
         /// The content.
+        #[serde(with = "crate::bytes")]
         content: Vec<u8>,
     },
     /// `count` chunks of `chunk_bytes` zero bytes each, stored nowhere; restored as a hole.

@@ -15,6 +15,7 @@
 //! | [`exit`] | ../exit-codes.md | the agent's own exit codes |
 
 pub mod address;
+mod bytes;
 pub mod chunk;
 mod codec;
 pub mod commit;

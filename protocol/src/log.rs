@@ -26,6 +26,7 @@ pub struct Piece {
     /// Where it was written.
     pub stream: Stream,
     /// The bytes as they were written, in no particular encoding.
+    #[serde(with = "crate::bytes")]
     pub bytes: Vec<u8>,
 }
 

@@ -112,6 +112,7 @@ pub enum What {
     /// A symbolic link; its target is never followed by the agent.
     Symlink {
         /// The target, as it was: any bytes but NUL.
+        #[serde(with = "crate::bytes")]
         target: Vec<u8>,
     },
     /// Another name of a file whose node stands earlier.

@@ -1,15 +1,14 @@
 //! Paths inside an artifact: raw bytes that can never leave the folder they are restored to.
 
-use crate::{limits, name::misleads};
-use serde::{Deserialize, Serialize};
+use crate::{bytes, limits, name::misleads};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{cmp::Ordering, fmt};
 
 /// A relative path inside an artifact: any bytes but NUL, no empty, `.` or `..` component.
 ///
 /// The empty path is the artifact's own root. Order is component by component, bytewise, so that a
 /// folder stands directly before what is in it: the order of a walk that sorts each folder.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ArtifactPath(Vec<u8>);
 
 /// Why bytes are no path inside an artifact.
@@ -97,17 +96,15 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-impl TryFrom<Vec<u8>> for ArtifactPath {
-    type Error = PathError;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, Self::Error> {
-        Self::new(bytes)
+impl Serialize for ArtifactPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(&self.0, serializer)
     }
 }
 
-impl From<ArtifactPath> for Vec<u8> {
-    fn from(path: ArtifactPath) -> Self {
-        path.0
+impl<'de> Deserialize<'de> for ArtifactPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(bytes::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
