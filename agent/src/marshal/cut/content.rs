@@ -131,13 +131,12 @@ fn far(window: &[u8], end: usize) -> bool {
 /// The first cut by the gear hash.
 ///
 /// One byte's hash waits for the one before it. So several stretches are hashed in turn, which is more than twice as
-/// fast, and only of the first one that has a cut it is asked where.
+/// fast, until one of them has a cut; then they are hashed once more, up to the first one.
 fn gear(window: &[u8]) -> Option<usize> {
     let table = &*GEAR;
     let mut at = MIN - 1;
     while let Some(step) = window.get(at + 1 - REACH..at + LANES * LANE) {
-        if let Some(lane) = least(table, step).iter().position(|least| least >> GEAR_SHIFT == 0) {
-            at += lane * LANE;
+        if has_cut(table, step) {
             break;
         }
         at += LANES * LANE;
@@ -150,19 +149,22 @@ fn gear(window: &[u8]) -> Option<usize> {
     Some(at + 1 + window[at..].iter().position(is_cut)?)
 }
 
-/// The least hash in each stretch; the first stretch begins behind the bytes that its first hash reaches back to.
-fn least(table: &Table, step: &[u8]) -> [u64; LANES] {
+/// Whether any stretch has a cut; the first one begins behind the bytes that its first hash reaches back to. A test that
+/// ends the loop costs less than to keep the least hash.
+#[inline(always)]
+fn has_cut(table: &Table, step: &[u8]) -> bool {
     let mut hashes: [u64; LANES] = array::from_fn(|lane| hash(table, &step[lane * LANE..][..REACH - 1]));
     let lanes: [&[u8; LANE]; LANES] =
         array::from_fn(|lane| step[lane * LANE + REACH - 1..].first_chunk().expect("a step has all its stretches"));
-    let mut least = [u64::MAX; LANES];
     for index in 0..LANE {
         for (lane, bytes) in lanes.iter().enumerate() {
             hashes[lane] = roll(table, hashes[lane], bytes[index]);
-            least[lane] = least[lane].min(hashes[lane]);
+            if hashes[lane] >> GEAR_SHIFT == 0 {
+                return true;
+            }
         }
     }
-    least
+    false
 }
 
 fn hash(table: &Table, bytes: &[u8]) -> u64 {
