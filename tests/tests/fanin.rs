@@ -1,6 +1,7 @@
 //! Fan-in: complete, or an error that names what is missing.
 
 use kale_tests::sandbox::Sandbox;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 fn shards(place: &Sandbox, indexes: impl IntoIterator<Item = u32>, count: u32) {
     for index in indexes {
@@ -29,6 +30,30 @@ fn all_producers_arrive_in_order_with_an_index() {
     assert_eq!(order, (0..12).collect::<Vec<_>>());
     let record = place.json(["show", "p/r/join"]);
     assert_eq!(record["inputs"][0]["expected"], 12);
+}
+
+#[test]
+fn many_short_artifacts_are_collected_whole_or_not_at_all() {
+    let place = Sandbox::new();
+    // One thread for each of them, two at once.
+    let flags = ["--in", "models=train[*]:m", "--threads", "2"];
+    for index in 0..9 {
+        let script =
+            "head -c $((700000 + ${KALE_SHARD%/*} * 300000)) /dev/urandom | tee $KALE_OUT_M > m${KALE_SHARD%/*}";
+        place.step("train", ["--shard", &format!("{index}/9"), "--out", "m"], script);
+    }
+    let compare =
+        "for n in 0 1 2 3 4 5 6 7 8; do cmp m$n $KALE_IN_MODELS/$n || exit 1; done; ls $KALE_IN_MODELS | wc -l";
+    assert_eq!(place.step("join", flags, compare).stdout.trim(), "10");
+    let packs = place.stored_names().into_iter().filter(|name| name.starts_with("packs/"));
+    let pack = packs.map(|name| place.store().join(name)).max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[1_000_000] ^= 1;
+    fs::set_permissions(&pack, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&pack, bytes).unwrap();
+    let told = place.try_step("again", flags, "echo it ran");
+    assert_eq!((told.status, told.stdout.as_str()), (193, ""), "{}", told.stderr);
+    assert!(told.stderr.contains("chunk"), "{}", told.stderr);
 }
 
 #[test]

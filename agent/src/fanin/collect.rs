@@ -1,7 +1,7 @@
 //! `collect`: a folder with one entry for each producer, and an index.
 
 use crate::{
-    marshal::{self, MarshalError, RestoreOptions, side_by_side},
+    marshal::{self, MarshalError, RestoreOptions, Sharing},
     report::{Monitor, Part, Phase},
     store::Store,
 };
@@ -64,10 +64,13 @@ pub fn collect(
     let total = inside.is_root().then(|| sources.iter().map(|(source, ..)| source.totals.raw_bytes).sum());
     monitor.begin(Phase::Restore, &target.display().to_string(), total);
     let part = Part(monitor);
+    let lengths = sources.iter().map(|(source, ..)| source.totals.raw_bytes);
+    let sharing = Sharing::of(lengths, options.threads, store.transport());
+    let options = RestoreOptions { threads: sharing.threads, ..*options };
     let one = |(source, shape, format): &(Source, Shape, Option<String>)| {
         let name = source.producer.index.to_string();
         let place = target.join(&name);
-        let restored = marshal::restore(store.transport(), &source.manifest, inside, &place, options, &part)?;
+        let restored = marshal::restore(store.transport(), &source.manifest, inside, &place, &options, &part)?;
         Ok::<_, MarshalError>(Collected {
             shard: source.producer.index,
             path: name,
@@ -79,7 +82,7 @@ pub fn collect(
         })
     };
     let fill = || {
-        let index = side_by_side(sources, one)?;
+        let index = sharing.each(sources, one)?;
         let path = target.join(INDEX_FILE);
         let json = serde_json::to_vec_pretty(&index).expect("an index of plain values has a JSON form");
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(io("create", &path))?;

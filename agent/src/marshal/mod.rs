@@ -41,6 +41,6 @@ pub use manifest_reader::{ManifestReader, Nodes};
 pub use maps::{Lies, MappableFile, mappable};
 pub use restore::{RestoreOptions, Restored, Verify, restore};
 pub use save::{Compress, SaveOptions, Saved, save};
-pub use side_by_side::side_by_side;
+pub use side_by_side::Sharing;
 pub use source::{Source, Stretch, Stripe};
 pub use verify::{Damage, VerifyOptions, VerifyReport, verify, verify_pack, verify_part};

@@ -4,7 +4,7 @@
 use super::{StepError, dir::StepDir, env, gate::Unverified, inputs::ReadyInput, plan::Work};
 use crate::{
     fanin,
-    marshal::{self, RestoreOptions, Verify, side_by_side},
+    marshal::{self, RestoreOptions, Sharing, Verify},
     report::{Monitor, Part, Phase},
     store::Store,
 };
@@ -19,12 +19,13 @@ pub(super) fn input(
     work: &Work,
     monitor: &Arc<dyn Monitor>,
 ) -> Result<(), StepError> {
-    restored(store, input, path, work, Verify::Now, monitor.as_ref()).map(drop)
+    let options = RestoreOptions { threads: work.threads.get(), verify: Verify::Now };
+    restored(store, input, path, &options, monitor.as_ref()).map(drop)
 }
 
 /// Restores all inputs to their paths, which must not exist, and tells what of them is still to be verified.
 ///
-/// Two are under way at once; those that are fan-ins come after the others, for each of them restores two of its own.
+/// Some are under way at once; those that are fan-ins come after the others, for each of them does so with its own.
 pub(super) fn all(
     inputs: &[ReadyInput],
     store: &Store,
@@ -36,19 +37,23 @@ pub(super) fn all(
     let sources = || inputs.iter().flat_map(|input| &input.sources);
     let total = whole.then(|| sources().map(|(source, ..)| source.totals.raw_bytes).sum());
     let part = Part(monitor);
-    let one = |input: &&ReadyInput| {
-        let manifests = restored(store, input, &env::input_path(input, dir), work, Verify::Later, &part)?;
+    let (fan_ins, singles): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.fan_in);
+    let threads = work.threads.get();
+    let lengths = singles.iter().flat_map(|input| &input.sources).map(|(source, ..)| source.totals.raw_bytes);
+    let sharing = Sharing::of(lengths, threads, store.transport());
+    let one = |threads: usize, input: &ReadyInput| {
+        let options = RestoreOptions { threads, verify: Verify::Later };
+        let manifests = restored(store, input, &env::input_path(input, dir), &options, &part)?;
         let what = format!("input {}", input.name);
         let inside = &input.inside;
         let unverified =
             manifests.into_iter().map(|manifest| Unverified { what: what.clone(), manifest, inside: inside.clone() });
         Ok::<_, StepError>(unverified.collect::<Vec<_>>())
     };
-    let (fan_ins, singles): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.fan_in);
     monitor.begin(Phase::Restore, "inputs", total);
-    let unverified = side_by_side(&singles, one).and_then(|mut unverified| {
+    let unverified = sharing.each(&singles, |input| one(sharing.threads, input)).and_then(|mut unverified| {
         for input in &fan_ins {
-            unverified.push(one(input)?);
+            unverified.push(one(threads, input)?);
         }
         Ok(unverified)
     });
@@ -60,18 +65,16 @@ fn restored(
     store: &Store,
     input: &ReadyInput,
     path: &Path,
-    work: &Work,
-    verify: Verify,
+    options: &RestoreOptions,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Digest>, StepError> {
-    let options = RestoreOptions { threads: work.threads.get(), verify };
     let manifests = input.sources.iter().map(|(source, ..)| source.manifest);
     let unverified = if input.fan_in {
-        fanin::collect(store, &input.sources, &input.inside, path, &options, monitor)
+        fanin::collect(store, &input.sources, &input.inside, path, options, monitor)
             .map(|collected| collected.iter().map(|one| one.unverified_bytes).collect::<Vec<_>>())
     } else {
         let restore = |manifest| {
-            marshal::restore(store.transport(), &manifest, &input.inside, path, &options, monitor)
+            marshal::restore(store.transport(), &manifest, &input.inside, path, options, monitor)
                 .map(|restored| restored.unverified_bytes)
         };
         manifests.clone().map(restore).collect()

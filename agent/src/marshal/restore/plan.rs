@@ -9,6 +9,7 @@ use super::{
         pack_reader::ChunkReader,
         pieces::pieces,
         pool::{Halt, WAITING, spread},
+        side_by_side::is_local,
     },
     RestoreOptions, Restored, Verify,
     clone::Cloner,
@@ -31,7 +32,8 @@ use nix::{
 };
 use std::{ffi::OsStr, mem, ops::Range, os::unix::ffi::OsStrExt, sync::Arc};
 
-/// An artifact up to this length is restored without workers: to start them takes longer than its bytes do.
+/// An artifact up to this length is restored without workers: to start them takes longer than its bytes do. So is a
+/// longer one that a single thread is to restore, from files: a worker would take turns with the thread that asks.
 const ALONE_BYTES: u64 = 256 << 10;
 /// Files up to this length are restored by one worker each, longer ones by all workers.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -56,7 +58,8 @@ pub(crate) fn run(
 ) -> Result<Restored, MarshalError> {
     let packs = &reader.manifest().packs;
     let start = || ChunkReader::new(transport);
-    let done = if reader.manifest().totals.raw_bytes <= ALONE_BYTES && reader.manifest().pages.is_empty() {
+    let short = reader.manifest().totals.raw_bytes <= ALONE_BYTES && reader.manifest().pages.is_empty();
+    let done = if short || options.threads <= 1 && is_local(transport) {
         let mut chunks = start()?;
         let mut work = |task: Task<'_>| Ok(task.run(&mut chunks, packs, monitor)?);
         ContentPass::new(transport, reader, from, staging, &mut work, options).run().map_err(|halt| match halt {
