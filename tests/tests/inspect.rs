@@ -1,6 +1,9 @@
 //! Everything a step made can be looked at, by people and by machines.
 
-use kale_tests::sandbox::Sandbox;
+use kale_tests::{
+    running::{Running, until},
+    sandbox::Sandbox,
+};
 
 fn pipeline() -> Sandbox {
     let place = Sandbox::new();
@@ -43,6 +46,20 @@ fn runs_count_shards_that_have_not_started() {
     assert_eq!((told()["steps"].as_u64(), told()["shards"].as_u64()), (Some(2), Some(6)));
     place.step("train", ["--shard", "3/5"], "true");
     assert_eq!((told()["shards"].as_u64(), told()["shards_committed"].as_u64()), (Some(6), Some(2)));
+}
+
+#[test]
+fn a_step_that_runs_is_there_as_started() {
+    let place = Sandbox::new();
+    let mut running = Running::start(place.agent().args(["run", "--step", "s", "--", "sh", "-c", "echo begun; cat"]));
+    assert_eq!(running.line(), "begun");
+    // The sign is left beside the command.
+    until("step", || place.json(["ls", "p/r"]).as_array().is_some_and(|rows| !rows.is_empty()).then_some(()));
+    let row = &place.json(["ls", "p/r"])[0];
+    assert_eq!((&row["step"], &row["state"]), (&"s".into(), &"started".into()), "{row}");
+    running.close_stdin();
+    assert_eq!(running.status(), 0);
+    assert_eq!(place.json(["ls", "p/r"])[0]["state"], "committed");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     marshal::{Compress, Source},
     report::{Monitor, Phase},
-    store::{Store, begin_run, new_attempt_id},
+    store::{Store, begin_run, begin_shard, new_attempt_id},
 };
 use kale_protocol::{
     layout::{RunId, ShardId},
@@ -104,9 +104,12 @@ pub fn save_directly(
     let mut recorder = Recorder::new(spec, now_ns);
     let session = Session::open(Arc::clone(&work), &[], Arc::clone(&monitor));
     monitor.begin(Phase::Save, name.as_str(), None);
-    // The sign of the run is made durable beside the content: nothing refers to that before there is a commit.
+    // The first signs of run and shard are made durable beside the content: nothing refers to that before there is a commit.
     let (begun, saved) = thread::scope(|scope| {
-        let begin = scope.spawn(|| begin_run(&work.store, &work.shard.run, now_ns));
+        let begin = scope.spawn(|| {
+            begin_run(&work.store, &work.shard.run, now_ns)?;
+            begin_shard(&work.store, &work.shard)
+        });
         let saved = session.save(name, source, shape, format);
         (begin.join(), saved)
     });

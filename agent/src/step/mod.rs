@@ -159,6 +159,9 @@ async fn attempt(
         session.gate.give_up();
         return Err(error.into());
     }
+    // That of the shard need not be there before the command is, but before anything is published.
+    let own = Arc::clone(work);
+    let shard_begun = tokio::task::spawn_blocking(move || crate::store::begin_shard(&own.store, &own.shard));
     let life = async {
         restored??;
         recorder.times.restored_ns = now_ns();
@@ -194,6 +197,8 @@ async fn attempt(
     }
     .await;
     session.gate.give_up();
+    let shard_begun = shard_begun.await.map_err(StepError::Panicked)?;
+    let life = life.and_then(|ended| Ok(shard_begun.map(|()| ended)?));
     let mut stored = session.stored();
     if last_word.was_said(signals).await {
         // Another attempt may refer to what it says was stored: that stays, even if the other commits first.

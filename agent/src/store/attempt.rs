@@ -40,6 +40,13 @@ pub fn begin_run(store: &Store, run: &RunId, now_ns: i64) -> Result<(), StoreErr
     Err(StoreError::OtherStore { store: place, found: *store.id(), expected: there.store })
 }
 
+/// Leaves the first sign of a shard: its folder, durably, where the medium has folders.
+///
+/// Whoever lists the run sees that the shard has begun, and its first attempt need not wait for its folders at the end.
+pub fn begin_shard(store: &Store, shard: &ShardId) -> Result<(), StoreError> {
+    store.transport().prepare(&layout::shard(shard))
+}
+
 /// Reads the step record of an attempt.
 pub fn read_record(store: &Store, shard: &ShardId, attempt: &AttemptId) -> Result<StepRecord, StoreError> {
     store.get(&layout::record(shard, attempt))

@@ -40,12 +40,12 @@ pub fn runs(store: &Store, pipeline: &Name) -> Result<Vec<RunEntry>, StoreError>
     Ok(runs)
 }
 
-/// All steps of a run of which an attempt has ended, by name.
+/// All steps of a run that have begun, by name; in a bucket, those of which an attempt has ended.
 pub fn steps(store: &Store, run: &RunId) -> Result<Vec<Name>, StoreError> {
     names(store, &layout::run_folder(run))
 }
 
-/// All shards of a step of which an attempt has ended, in order.
+/// All shards of a step that have begun, in order; in a bucket, those of which an attempt has ended.
 pub fn shards(store: &Store, run: &RunId, step: &Name) -> Result<Vec<u32>, StoreError> {
     let parse = |segment: &str| segment.parse().ok().filter(|index: &u32| index.to_string() == segment);
     folders(store, &layout::step(run, step), parse)

@@ -58,6 +58,7 @@ const CHECKS: &[Check] = &[
     ("of many who publish exactly one does", published_once_in_a_race),
     ("a big object is what was written", big),
     ("a listing shows what is directly there", listed),
+    ("a prepared folder holds nothing and takes objects", prepared),
     ("odd keys are keys", odd_keys),
     ("removing is repeatable", removed),
     ("the root is not removed", root_stays),
@@ -298,6 +299,16 @@ fn listed(case: &Case) {
     // A folder whose name begins like another's is not part of that.
     case.ok(case.medium.create(&layout::commit(&shard(10)), b"commit"));
     case.shows(&layout::shard(&shard(1)), &[Entry::Object("commit".to_owned())]);
+}
+
+fn prepared(case: &Case) {
+    let folder = layout::shard(&shard(0));
+    case.ok(case.medium.prepare(&folder));
+    case.shows(&folder, &[]);
+    case.same(case.ok(case.medium.create(&key(), b"commit")), Created::New);
+    case.ok(case.medium.prepare(&folder));
+    case.holds(&key(), b"commit");
+    case.shows(&folder, &[Entry::Object("commit".to_owned())]);
 }
 
 fn odd_keys(case: &Case) {

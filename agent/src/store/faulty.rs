@@ -187,6 +187,10 @@ impl Transport for Faulty {
         self.inner.watch()
     }
 
+    fn prepare(&self, folder: &Key) -> Result<(), StoreError> {
+        self.change("create", folder, || self.inner.prepare(folder))
+    }
+
     fn rate(&self) -> Option<u64> {
         self.inner.rate()
     }

@@ -23,7 +23,8 @@ pub mod transport;
 mod volume;
 
 pub use attempt::{
-    Discard, begin_run, discard, left_behind, new_attempt_id, read_last_word, read_log, read_manifest, read_record,
+    Discard, begin_run, begin_shard, discard, left_behind, new_attempt_id, read_last_word, read_log, read_manifest,
+    read_record,
 };
 pub use commit::{CommitOutcome, commit, read_commit, read_hint};
 pub use error::StoreError;

@@ -154,6 +154,10 @@ impl Transport for Recording {
         self.inner.remove_folder(folder)
     }
 
+    fn prepare(&self, folder: &Key) -> Result<(), StoreError> {
+        self.inner.prepare(folder)
+    }
+
     fn rate(&self) -> Option<u64> {
         self.inner.rate()
     }

@@ -81,6 +81,12 @@ pub trait Transport: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Makes a folder, durably, in which objects will be created soon, so that they need not wait for that. Does nothing
+    /// on a medium that has no folders.
+    fn prepare(&self, _folder: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether what is published was waited for until it was durable. Where nobody waits, the medium's rate does not count.
     fn is_durable(&self) -> bool {
         true

@@ -260,6 +260,10 @@ impl Transport for Volume {
         }
     }
 
+    fn prepare(&self, folder: &Key) -> Result<(), StoreError> {
+        publish::folders(&self.root, &self.path(folder))
+    }
+
     fn is_durable(&self) -> bool {
         self.root.writes_behind()
     }

@@ -300,7 +300,8 @@ fn written(root: &Root, target: &Path, object: &[u8]) -> Result<Temporary, Store
 }
 
 /// Creates folders from the root down, each durable before the next is made in it.
-fn folders(root: &Root, folder: &Path) -> Result<(), StoreError> {
+/// Makes a folder and those above it, durably, as far as they are not there.
+pub(super) fn folders(root: &Root, folder: &Path) -> Result<(), StoreError> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|at| *at != &**root && !at.is_dir()).collect();
     for path in missing.iter().rev() {
         match fs::create_dir(path) {
