@@ -1,7 +1,7 @@
 //! Bytes as fields: encoded as the sequences that they are, but not value by value.
 //!
-//! What serde derives for an array or vector of bytes visits each byte by itself, through calls that are not inlined: a
-//! digest took 0.26 µs to decode, and a manifest has one for each chunk. The encoding is the same.
+//! What serde derives for an array or vector of bytes visits each byte by itself, through calls that may not be inlined:
+//! a digest took 0.26 µs to decode, and a manifest has one for each chunk. The encoding is the same.
 
 use serde::{
     Deserializer, Serializer,
