@@ -16,7 +16,7 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
 
 /// The other way.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    deserializer.deserialize_byte_buf(Buffer)
+    deserializer.deserialize_bytes(Buffer)
 }
 
 struct Buffer;

@@ -4,8 +4,8 @@
 //! bounded twice: by the length of the slice, which callers check against `limits` before they take
 //! memory for it, and by bincode's own limit on what a claimed length may reserve.
 //!
-//! bincode reserves the claimed length of a text, or of bytes, before it looks whether so many are there, and
-//! stops only at its limit, which is a constant. So the limit goes by steps with the length of the body. It has
+//! bincode reserves the claimed length of a text before it looks whether so many bytes are there, and stops only at
+//! its limit, which is a constant; bytes are borrowed first and reserve nothing that is not there. So the limit goes by steps with the length of the body. It has
 //! to be 8 times the body at least, since a one-byte integer counts there with its full width.
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,7 +47,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 }
 
 fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
+    bincode::serde::borrow_decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
         .map_err(CodecError::Decode)
 }
 

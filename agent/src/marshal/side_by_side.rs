@@ -1,7 +1,6 @@
 //! A few things at once: the first and last moments of one, which keep few cores busy, fall into the middle of another.
 
 use crate::store::Transport;
-use kale_protocol::layout;
 use std::{
     panic::resume_unwind,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -36,7 +35,7 @@ impl Sharing {
             count += 1;
             longest = longest.max(bytes);
         }
-        if longest <= SHORT_BYTES && count >= MANY * threads && is_local(transport) {
+        if longest <= SHORT_BYTES && count >= MANY * threads && transport.has_files() {
             Self { at_once: threads, threads: 1 }
         } else {
             Self { at_once: AT_ONCE, threads }
@@ -73,11 +72,6 @@ impl Sharing {
         done.sort_by_key(|(at, _)| *at);
         done.into_iter().map(|(_, result)| result).collect()
     }
-}
-
-/// Whether a medium's objects are files, which one thread for each core reads as fast as more.
-pub(super) fn is_local(transport: &dyn Transport) -> bool {
-    transport.local_path(&layout::marker()).is_some()
 }
 
 #[cfg(test)]

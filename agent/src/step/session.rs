@@ -10,7 +10,6 @@ use crate::{
 use kale_protocol::{
     digest::Digest,
     id::PackId,
-    layout,
     manifest::Shape,
     medium::Medium,
     name::Name,
@@ -156,7 +155,7 @@ impl Session {
         // By what is known from before, or once from a trial: the way of long files does not depend on which of them
         // came first.
         let takes = if transport.is_durable() { rate } else { Some(u64::MAX) };
-        let maps = transport.local_path(&layout::marker()).is_some();
+        let maps = transport.has_files();
         let compress = self.work.compress.on(takes, threads, maps);
         let options = SaveOptions { shape, format, compress, try_out: takes.is_none(), threads };
         let saved: Saved = marshal::save(source, transport, known, &options, self.monitor.as_ref())?;

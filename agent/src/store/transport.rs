@@ -7,7 +7,7 @@
 
 use super::StoreError;
 use bytes::Bytes;
-use kale_protocol::layout::Key;
+use kale_protocol::layout::{self, Key};
 use std::{
     fmt,
     fs::File,
@@ -106,6 +106,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// The file that holds an object, on a medium that is a file system: for maps and clones of packs.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
+
+    /// Whether objects are files, which can be mapped, and which one thread for each core reads as fast as more.
+    fn has_files(&self) -> bool {
+        self.local_path(&layout::marker()).is_some()
+    }
 }
 
 /// A watch for new objects; dropping it ends it.

@@ -9,7 +9,6 @@ use super::{
         pack_reader::ChunkReader,
         pieces::pieces,
         pool::{Halt, WAITING, spread},
-        side_by_side::is_local,
     },
     RestoreOptions, Restored, Verify,
     clone::Cloner,
@@ -59,7 +58,7 @@ pub(crate) fn run(
     let packs = &reader.manifest().packs;
     let start = || ChunkReader::new(transport);
     let short = reader.manifest().totals.raw_bytes <= ALONE_BYTES && reader.manifest().pages.is_empty();
-    let done = if short || options.threads <= 1 && is_local(transport) {
+    let done = if short || options.threads <= 1 && transport.has_files() {
         let mut chunks = start()?;
         let mut work = |task: Task<'_>| Ok(task.run(&mut chunks, packs, monitor)?);
         ContentPass::new(transport, reader, from, staging, &mut work, options).run().map_err(|halt| match halt {
