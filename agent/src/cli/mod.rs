@@ -29,23 +29,22 @@ use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
 use kale_protocol::exit::Code;
-use std::process::ExitCode;
 
-/// Runs the binary: parses the command line, does what it says, and says how that went.
-pub fn main() -> ExitCode {
+/// Runs the binary: parses the command line, does what it says, and returns the status that says how that went.
+pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers and come with 0; the rest is a wrong command line.
             let wrong = error.use_stderr();
             let _ = error.print();
-            return if wrong { Code::Usage.number().into() } else { ExitCode::SUCCESS };
+            return if wrong { Code::Usage.number() } else { 0 };
         }
     };
     let json = cli.json;
     match dispatch(cli) {
-        Ok(status) => status.into(),
-        Err(failure) => failure.report(json).into(),
+        Ok(status) => status,
+        Err(failure) => failure.report(json),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     pack_reader::read_frame,
 };
 use crate::store::{StoreError, Transport};
+use crossbeam_channel::{Receiver, bounded};
 use kale_protocol::{
     digest::Digest,
     envelope::HEADER_BYTES,
@@ -16,6 +17,7 @@ use kale_protocol::{
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    thread::Scope,
     vec,
 };
 
@@ -60,6 +62,20 @@ impl<'t> ManifestReader<'t> {
     /// All nodes in path order, each checked against all before it.
     pub fn nodes(&self) -> Nodes<'_, 't> {
         Nodes::new(self, Cursor::default(), ArtifactPath::root())
+    }
+
+    /// The same, with a thread that loads pages while the ones before are gone through: three are in memory at most.
+    pub fn nodes_ahead<'s>(&'s self, scope: &'s Scope<'s, '_>) -> Nodes<'s, 't> {
+        let mut nodes = self.nodes();
+        if self.manifest.pages.len() > 1 {
+            let (loaded, ahead) = bounded(1);
+            nodes.cursor.ahead = Some(ahead);
+            scope.spawn(move || {
+                // An error says that nobody wants more.
+                let _ = (0..self.manifest.pages.len()).try_for_each(|page| loaded.send(self.load_page(page)));
+            });
+        }
+        nodes
     }
 
     /// The node at a path and all below it, in path order; [`MarshalError::NoSuchPath`] where there is none.
@@ -193,11 +209,13 @@ struct Cursor {
     /// How many nodes to pass over in that page.
     skip: usize,
     loaded: vec::IntoIter<Node>,
+    /// The pages in order, from another thread.
+    ahead: Option<Receiver<Result<Vec<Node>, MarshalError>>>,
 }
 
 impl Cursor {
     fn at(page: usize, skip: usize) -> Self {
-        Self { page, skip, loaded: Vec::new().into_iter() }
+        Self { page, skip, ..Self::default() }
     }
 
     fn next(&mut self, reader: &ManifestReader<'_>) -> Result<Option<Node>, MarshalError> {
@@ -212,7 +230,8 @@ impl Cursor {
             }
             // The old page goes before the new one comes: one is in memory.
             self.loaded = Vec::new().into_iter();
-            let mut nodes = reader.load_page(self.page)?;
+            let ahead = self.ahead.as_ref().and_then(|ahead| ahead.recv().ok());
+            let mut nodes = ahead.unwrap_or_else(|| reader.load_page(self.page))?;
             nodes.drain(..self.skip.min(nodes.len()));
             self.loaded = nodes.into_iter();
             self.page += 1;

@@ -3,6 +3,7 @@
 use super::{Known, ManifestReader, MarshalError};
 use crate::store::{StoreError, Transport};
 use kale_protocol::{digest::Digest, layout};
+use std::thread;
 
 impl Known {
     /// Adds an artifact by its manifest. Where the manifest or one of its packs cannot be found, nothing is added; where
@@ -23,11 +24,11 @@ impl Known {
                 return Err(StoreError::NotFound { store, key }.into());
             }
         }
-        for node in reader.nodes() {
-            // Only its end says that a manifest is whole, and nothing is believed of one that is not.
-            let node = node.inspect_err(|_| self.forget())?;
-            self.add_node(&manifest.packs, &node);
-        }
+        let added = thread::scope(|scope| {
+            reader.nodes_ahead(scope).try_for_each(|node| node.map(|node| self.add_node(&manifest.packs, &node)))
+        });
+        // Only its end says that a manifest is whole, and nothing is believed of one that is not.
+        added.inspect_err(|_| self.forget())?;
         self.add_artifact(*id, manifest);
         Ok(())
     }
