@@ -17,4 +17,3 @@ pub mod report;
 mod snapshot;
 pub mod step;
 pub mod store;
-mod window;

@@ -7,9 +7,9 @@ use std::{
 
 /// From the top down: a layer may use those behind it.
 const LAYERS: [&str; 5] = ["cli", "step", "fanin", "marshal", "store"];
-/// `report`, `limits`, `snapshot` and `window` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone;
+/// `report`, `limits` and `snapshot` are used by all of them; `python` by `step`, which installs it; `inject` by `cli` alone;
 /// `http` by `store`, for buckets, and by `inject`, for registries.
-const BESIDE: [&str; 7] = ["report", "limits", "snapshot", "window", "python", "inject", "http"];
+const BESIDE: [&str; 6] = ["report", "limits", "snapshot", "python", "inject", "http"];
 const LONGEST: usize = 400;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

@@ -11,7 +11,6 @@ use super::{
     segment::ReadAt,
     walk::{Found, Visited, Walk, mode, modified_ns},
 };
-use crate::window::Window;
 use kale_protocol::path::ArtifactPath;
 use nix::{
     sys::stat::{FileStat, SFlag},
@@ -185,11 +184,6 @@ impl Regular {
     /// The file, for reading its tables.
     pub(crate) fn file(&self) -> &Striped {
         &self.file
-    }
-
-    /// A stretch of it to be looked at without reading it; `None` where it has to be read.
-    pub(crate) fn window(&self, offset: u64, bytes: usize) -> Option<Window> {
-        self.single().and_then(|file| Window::open(file, offset, bytes))
     }
 
     /// Whether it takes less room than its length: it has holes, or its file system compresses.

@@ -34,23 +34,18 @@ impl Comparison {
     /// Compares chunk by chunk, up to the first that is another; `content` has room for the longest.
     pub(super) fn compare(self, content: &mut [u8]) -> Result<(), MarshalError> {
         let Compared { file, guide, other } = &*self.of;
-        let bytes = guide[self.chunks.clone()].iter().map(|chunk| chunk.bytes as usize).sum();
-        let window = file.window(self.offset, bytes);
         let mut offset = self.offset;
         for index in self.chunks {
             if other.load(Ordering::Relaxed) <= index {
                 break;
             }
             let chunk = &guide[index];
-            let start = (offset - self.offset) as usize;
-            let same = |content: &[u8]| Digest::of(content) == chunk.digest;
-            let seen = window.as_ref().and_then(|window| window.look(start..start + chunk.bytes as usize, same));
-            let is_same = seen.map_or_else(|| is_same(file, offset, chunk, content), Ok);
+            let is_same = is_same(file, offset, chunk, content);
             if !matches!(is_same, Ok(true)) {
                 other.fetch_min(index, Ordering::Relaxed);
             }
             is_same?;
-            offset += u64::from(guide[index].bytes);
+            offset += u64::from(chunk.bytes);
         }
         Ok(())
     }

@@ -240,8 +240,8 @@ fn batch(job: Job, known: &Known, packer: &mut Packer, reader: &mut PartReader) 
 
 /// Reads parts of large files.
 ///
-/// Each chunk is hashed while it is in the cache. Content that nobody will want, since the store has it, is hashed where
-/// it lies in the page cache, or read to the same place again and again, which stays in this core's.
+/// Each chunk is hashed while it is in the cache. Content that nobody will want, since the store has it, is read to the
+/// same place again and again, which stays in this core's.
 #[derive(Default)]
 struct PartReader {
     scratch: Room,
@@ -264,23 +264,12 @@ impl PartReader {
         known: &Known,
         policy: Policy,
     ) -> Result<Vec<HashedChunk>, MarshalError> {
-        let bytes = lengths.iter().map(|bytes| *bytes as usize).sum();
-        let is_aside = |reader: &Self| !part.wanted || reader.was_known && policy == Policy::Raw;
-        let window = if is_aside(self) { part.file.window(part.offset, bytes) } else { None };
         let (mut chunks, mut start) = (Vec::with_capacity(lengths.len()), 0);
         for bytes in lengths {
-            let place = start..start + *bytes as usize;
-            let seen = match &window {
-                Some(window) if is_aside(self) => window.look(place.clone(), |content| HashedChunk::of(content, start)),
-                _ => None,
-            };
-            let is_known = |hashed: &HashedChunk| hashed.zeros || known.place(&hashed.chunk.digest).is_some();
-            chunks.push(match seen {
-                Some(hashed) if !part.wanted || is_known(&hashed) => HashedChunk { held: false, ..hashed },
-                // What is wanted after all is read, and hashed as it was read.
-                _ => self.chunk(part, buffer, place, is_aside(self) && seen.is_none(), is_known)?,
-            });
-            start += *bytes as usize;
+            let end = start + *bytes as usize;
+            let aside = !part.wanted || self.was_known && policy == Policy::Raw;
+            chunks.push(self.chunk(part, buffer, start..end, aside, known)?);
+            start = end;
         }
         Ok(chunks)
     }
@@ -291,8 +280,9 @@ impl PartReader {
         buffer: &mut Buffer,
         place: Range<usize>,
         aside: bool,
-        is_known: impl Fn(&HashedChunk) -> bool,
+        known: &Known,
     ) -> Result<HashedChunk, MarshalError> {
+        let is_known = |hashed: &HashedChunk| hashed.zeros || known.place(&hashed.chunk.digest).is_some();
         let (start, offset) = (place.start, part.offset + place.start as u64);
         if !aside {
             part.file.read_exact(&mut buffer.bytes[place.clone()], offset)?;
