@@ -5,8 +5,9 @@
 //! memory for it, and by bincode's own limit on what a claimed length may reserve.
 //!
 //! bincode reserves the claimed length of a text before it looks whether so many bytes are there, and stops only at
-//! its limit, which is a constant; bytes are borrowed first and reserve nothing that is not there. So the limit goes by steps with the length of the body. It has
-//! to be 8 times the body at least, since a one-byte integer counts there with its full width.
+//! its limit, which is a constant; bytes are borrowed first and reserve nothing that is not there. So the limit goes by
+//! steps with the length of the body. It has to be 8 times the body at least, since a one-byte integer counts there with
+//! its full width.
 
 use serde::{Serialize, de::DeserializeOwned};
 

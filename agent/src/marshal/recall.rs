@@ -38,11 +38,19 @@ impl Known {
 mod tests {
     use super::*;
     use crate::{
-        marshal::{SaveOptions, Source, save},
+        marshal::{
+            SaveOptions, Source,
+            fixture::{Fixture, file, folder, noise},
+            save,
+        },
         report::Silent,
         store::Memory,
     };
-    use kale_protocol::{chunk::Extent, manifest::Node, object::Object};
+    use kale_protocol::{
+        chunk::Extent,
+        manifest::{Node, Shape},
+        object::Object,
+    };
     use std::io::Cursor;
 
     #[test]
@@ -70,5 +78,29 @@ mod tests {
         assert!(!known.has_added(&saved.manifest) && !known.has_added(&id));
         known.recall(&memory, &saved.manifest).unwrap();
         assert!(known.place(&chunk).is_some(), "it can be recalled again");
+    }
+
+    #[test]
+    fn all_pages_are_recalled_or_none() {
+        let mut fixture = Fixture::new();
+        let contents: Vec<Vec<u8>> = (0..9).map(|seed| noise(seed, 5_000)).collect();
+        let mut nodes = vec![folder("")];
+        for (index, content) in contents.iter().enumerate() {
+            let extent = fixture.raw(content, content.len());
+            nodes.push(file(&format!("f{index}"), 0o644, false, vec![extent]));
+        }
+        let id = fixture.manifest(Shape::Tree, &nodes, 2);
+        let recalled = |known: &Known| contents.iter().filter(|at| known.place(&Digest::of(at)).is_some()).count();
+        let mut known = Known::default();
+        known.recall(&fixture.memory, &id).unwrap();
+        assert_eq!(recalled(&known), contents.len());
+
+        let reader = ManifestReader::open(&fixture.memory, &id).unwrap();
+        let [_, .., last] = &reader.manifest().pages[..] else { panic!("it has many pages") };
+        let (pack, at) = (reader.manifest().packs[last.pack as usize], last.frame.offset);
+        fixture.memory.tamper(&layout::pack(&pack), |bytes| bytes[at as usize + 9] ^= 1);
+        let mut known = Known::default();
+        assert!(matches!(known.recall(&fixture.memory, &id), Err(MarshalError::Damaged { .. })));
+        assert_eq!(recalled(&known), 0);
     }
 }
