@@ -1,6 +1,5 @@
 //! The binary.
 
-use nix::libc;
 use std::io::{self, Write};
 
 /// Two threads that allocate a great deal took a third of the time of the system's allocator.
