@@ -1,4 +1,4 @@
-//! Reads manifests: the root once, then nodes in order, one page in memory at a time, three where they are loaded ahead.
+//! Reads manifests: the root once, then nodes in order, one page in memory at a time, three if they are loaded ahead.
 
 use super::{
     MarshalError,
