@@ -3,7 +3,7 @@
 use super::MarshalError;
 use std::{
     collections::VecDeque,
-    iter,
+    iter, mem,
     num::NonZeroUsize,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -112,7 +112,12 @@ impl<T> Queue<T> {
     }
 
     fn stop(&self) {
-        self.lock().stopped = true;
+        let mut line = self.lock();
+        line.stopped = true;
+        // Somebody may wait for what is in them.
+        let dropped = mem::take(&mut line.tasks);
+        drop(line);
+        drop(dropped);
         self.more.notify_all();
         self.room.notify_all();
     }
@@ -194,6 +199,25 @@ mod tests {
     fn the_first_error_ends_all() {
         let work = |_: &mut (), n: u64| if n == 10 { Err(occupied()) } else { Ok(()) };
         let result = spread(2, || Ok(()), work, |feeder| (1..).try_for_each(|n| feeder.send(n)));
+        assert!(matches!(result, Err(MarshalError::Occupied { .. })));
+    }
+
+    #[test]
+    fn an_error_drops_tasks_that_somebody_waits_for() {
+        let (held, all_dropped) = std::sync::mpsc::channel::<()>();
+        let work = |_: &mut (), _: std::sync::mpsc::Sender<()>| Err(occupied());
+        let result = spread(
+            1,
+            || Ok(()),
+            work,
+            |feeder| {
+                (0..WAITING).try_for_each(|_| feeder.send(held.clone()))?;
+                drop(held);
+                // Ends when the last task is gone.
+                assert!(all_dropped.recv().is_err());
+                Ok(())
+            },
+        );
         assert!(matches!(result, Err(MarshalError::Occupied { .. })));
     }
 

@@ -9,7 +9,9 @@ use super::{
         pack_writer::{PackWriter, new_id},
         source::Regular,
     },
-    work::{HashedChunk, Policy, read_again},
+    hashed::HashedChunk,
+    part::read_again,
+    policy::Policy,
 };
 use crate::store::{Adoption, Transport};
 use kale_protocol::{

@@ -1,4 +1,4 @@
-//! Puts hashed content in order: deduplicates, writes packs, builds the manifest. Runs on the caller's thread.
+//! Takes hashed content in order: deduplicates, writes packs, builds the manifest. Each item by the thread that has it.
 
 mod frame;
 mod group;
@@ -14,16 +14,17 @@ use super::{
     },
     SaveOptions, Saved,
     adopt::Adoptable,
-    buffer::{Buffer, Buffers},
+    buffer::Buffer,
+    hashed::{Hashed, HashedChunk, new_members},
     item::{Item, Outline},
+    packer::Packer,
+    policy::Policy,
     raw_file::RawFile,
-    work::{Hashed, HashedChunk, Packer, Policy, new_members},
 };
 use crate::{
     report::Monitor,
     store::{Created, Transport},
 };
-use crossbeam_channel::Receiver;
 use kale_protocol::{
     chunk::{Chunk, ChunkPlace},
     digest::Digest,
@@ -43,18 +44,14 @@ pub(super) struct Assembler<'a> {
     packs: PackWriter<'a>,
     manifest: ManifestWriter,
     packer: Packer,
-    buffers: Buffers,
     monitor: &'a dyn Monitor,
     file: RawFile,
+    /// There once all was assembled.
+    outline: Option<Outline>,
 }
 
 impl<'a> Assembler<'a> {
-    pub(super) fn new(
-        transport: &'a dyn Transport,
-        known: &'a Known,
-        buffers: Buffers,
-        monitor: &'a dyn Monitor,
-    ) -> Self {
+    pub(super) fn new(transport: &'a dyn Transport, known: &'a Known, monitor: &'a dyn Monitor) -> Self {
         Self {
             transport,
             known,
@@ -62,60 +59,58 @@ impl<'a> Assembler<'a> {
             packs: PackWriter::new(transport),
             manifest: ManifestWriter::default(),
             packer: Packer::default(),
-            buffers,
             monitor,
             file: RawFile::default(),
+            outline: None,
         }
     }
 
-    /// Takes items up to the last. Where they end before, the thread that ended has the error.
-    pub(super) fn assemble(&mut self, items: Receiver<Item>) -> Result<Outline, MarshalError> {
-        for item in items {
-            match item {
-                Item::Group { entries, batch, only } => {
-                    let Some(batch) = batch.map(|batch| batch.recv()).transpose().ok() else { break };
-                    self.group(entries, batch, only)?;
-                }
-                Item::Begin { path, mode, modified_ns, sparse, adopt } => {
-                    self.file = RawFile { adopt, ..RawFile::default() };
-                    self.manifest.begin_file(path, mode, modified_ns, sparse);
-                }
-                Item::Batch(batch) => {
-                    let Ok(batch) = batch.recv() else { break };
-                    match &mut self.file.adopt {
-                        Some(adopt) => {
-                            let bytes = adopt.remember(&batch.chunks);
-                            self.monitor.advance(bytes);
-                            self.give_back(Some(batch));
-                        }
-                        None => self.batch(batch)?,
-                    }
-                }
-                Item::Same(same) => self.same(&same)?,
-                Item::Hole { count, chunk_bytes } => {
-                    let chunk = Chunk { bytes: chunk_bytes, digest: zeros_digest(chunk_bytes) };
-                    (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;
-                    self.monitor.advance(count * u64::from(chunk_bytes));
-                }
-                Item::End { file, settled } => {
-                    let adopted = match self.file.adopt.take() {
-                        Some(adopt) => self.settle(&adopt)?,
-                        None => false,
-                    };
-                    if let Some(settled) = settled {
-                        // A reader that has ended does not ask.
-                        let _ = settled.send(());
-                    }
-                    self.end_file()?;
-                    // What was taken was looked at before, and has changed its name since.
-                    if !adopted && let Some(file) = file {
-                        file.check_unchanged()?;
-                    }
-                }
-                Item::Done(outline) => return Ok(outline),
+    /// Takes the next item; gives back the buffer that it held.
+    pub(super) fn assemble(&mut self, item: Item) -> Result<Option<Buffer>, MarshalError> {
+        match item {
+            Item::Group { entries, batch, only } => return self.group(entries, batch, only),
+            Item::Begin { path, mode, modified_ns, sparse, adopt } => {
+                self.file = RawFile { adopt, ..RawFile::default() };
+                self.manifest.begin_file(path, mode, modified_ns, sparse);
             }
+            Item::Batch(batch) => match &mut self.file.adopt {
+                Some(adopt) => {
+                    let bytes = adopt.remember(&batch.chunks);
+                    self.monitor.advance(bytes);
+                    return Ok(batch.buffer);
+                }
+                None => return self.batch(batch),
+            },
+            Item::Same(same) => self.same(&same)?,
+            Item::Hole { count, chunk_bytes } => {
+                let chunk = Chunk { bytes: chunk_bytes, digest: zeros_digest(chunk_bytes) };
+                (0..count).try_for_each(|_| self.file_chunk(chunk, Place::Zeros))?;
+                self.monitor.advance(count * u64::from(chunk_bytes));
+            }
+            Item::End { file, settled } => {
+                let adopted = match self.file.adopt.take() {
+                    Some(adopt) => self.settle(&adopt)?,
+                    None => false,
+                };
+                if let Some(settled) = settled {
+                    // A reader that has ended does not ask.
+                    let _ = settled.send(());
+                }
+                self.end_file()?;
+                // What was taken was looked at before, and has changed its name since.
+                if !adopted && let Some(file) = file {
+                    file.check_unchanged()?;
+                }
+            }
+            Item::Done(outline) => self.outline = Some(outline),
         }
-        Err(MarshalError::Changed { path: "the artifact".into(), how: CUT_OFF.to_owned() })
+        Ok(None)
+    }
+
+    /// What the source turned out to be. Where not all was assembled, whoever ended early has the error.
+    pub(super) fn outline(&mut self) -> Result<Outline, MarshalError> {
+        let cut_off = || MarshalError::Changed { path: "the artifact".into(), how: CUT_OFF.to_owned() };
+        self.outline.take().ok_or_else(cut_off)
     }
 
     /// Publishes packs and manifest, in this order; or nothing, where the artifact is known.
@@ -161,7 +156,7 @@ impl<'a> Assembler<'a> {
     }
 
     /// Chunks of a large file: in a frame where that is worth it, else one behind the other.
-    fn batch(&mut self, mut batch: Hashed) -> Result<(), MarshalError> {
+    fn batch(&mut self, mut batch: Hashed) -> Result<Option<Buffer>, MarshalError> {
         // Nothing was packed, either since it is not worth it or since all is known: then it stays where it is.
         let all_known = || new_members(&batch.chunks, |digest| self.place(digest).is_some()).is_empty();
         if batch.packed.is_some() || batch.policy != Policy::Raw && all_known() {
@@ -179,8 +174,7 @@ impl<'a> Assembler<'a> {
             }
         }
         self.monitor.advance(batch.chunks.iter().map(|chunk| u64::from(chunk.chunk.bytes)).sum());
-        self.give_back(Some(batch));
-        Ok(())
+        Ok(batch.buffer)
     }
 
     /// The next chunk of a file that is stored as it is; its content is asked for only where it has to be written.
@@ -253,12 +247,6 @@ impl<'a> Assembler<'a> {
 
     fn end_file(&mut self) -> Result<(), MarshalError> {
         self.manifest.end_file(&mut Pages { packs: &mut self.packs, known: self.known })
-    }
-
-    fn give_back(&self, batch: Option<Hashed>) {
-        if let Some(batch) = batch {
-            self.buffers.give_back(batch.buffer);
-        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn part(buffers: usize) -> usize {
 }
 
 /// Content on its way. What is read into it is at most a batch, unless room for a part was made.
+#[derive(Default)]
 pub(super) struct Buffer {
     pub(super) bytes: Room,
     /// The batch as a compressed frame, where it was compressed.
@@ -37,7 +38,7 @@ impl Buffer {
         Self { bytes: Room::new(SHORT), packed: Vec::new() }
     }
 
-    /// Makes it long enough for a part. Most trees have none, and take half of the memory.
+    /// Makes it long enough for a part; then what was in it is gone. Most trees have none, and take half of the memory.
     pub(super) fn make_room(&mut self, bytes: usize) {
         if self.bytes.len() < bytes {
             // The old room goes first.
@@ -94,24 +95,24 @@ impl Buffers {
         }
     }
 
+    /// One, if that need not be waited for.
+    pub(super) fn try_take(&self) -> Option<Buffer> {
+        let mut shelf = self.lock();
+        shelf.free.pop().or_else(|| {
+            shelf.unmade = shelf.unmade.checked_sub(1)?;
+            Some(Buffer::new())
+        })
+    }
+
     /// Gives one back.
     pub(super) fn give_back(&self, buffer: Buffer) {
         self.lock().free.push(buffer);
         self.shelf.1.notify_one();
     }
 
-    /// Tells whoever waits, or will, that none comes back any more, once what this returns is dropped.
-    pub(super) fn closing(&self) -> Closing {
-        Closing(self.clone())
-    }
-}
-
-/// Closes buffers when it is dropped, by a panic, too.
-pub(super) struct Closing(Buffers);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.shelf.1.notify_all();
+    /// Tells whoever waits, or will, that none comes back any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.shelf.1.notify_all();
     }
 }

@@ -1,4 +1,4 @@
-//! Walks, reads and cuts: what the reader thread does. What can be read without being cut is left to the workers.
+//! Walks, reads and cuts: what the caller's thread does. What can be read without being cut is left to the workers.
 
 mod group;
 mod guided;
@@ -9,6 +9,7 @@ use super::{
         MarshalError,
         cut::{self, Rule},
         known::Known,
+        pool,
         segment::{self, Format, Segment},
         source::{Entries, Regular, now_ns},
         walk::{Found, Visited},
@@ -18,11 +19,14 @@ use super::{
     buffer::{self, BATCH, Buffer, Buffers, STEP},
     content::{Content, Holed, Stream, spool, stream_failed, whole_chunks},
     item::{Entry, Item, Outline, Stop},
+    part::Part,
+    policy::Policy,
     span::Span,
-    work::{Fill, Hashed, Job, Part, Policy, Task},
+    turns::Turns,
+    work::{Fill, Job, Of, Task},
 };
 use crate::store::Transport;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use group::Group;
 use kale_protocol::{
     manifest::{Node, Shape, What},
@@ -41,9 +45,9 @@ pub(super) enum Input {
 }
 
 /// Reads a source and sends it on.
-pub(super) struct Feeder<'t> {
-    items: Sender<Item>,
-    tasks: Sender<Task>,
+pub(super) struct Feeder<'t, 'a> {
+    turns: &'t Turns<'a>,
+    tasks: &'t pool::Feeder<'t, Task>,
     known: &'t Known,
     buffers: Buffers,
     open_files: Arc<()>,
@@ -63,14 +67,14 @@ pub(super) struct Feeder<'t> {
     group: Group,
     /// A buffer that was taken and not needed; there are only so many, and a lost one would be waited for.
     spare: Option<Buffer>,
-    /// Whether anything was sent.
-    sent: bool,
+    /// How many items were sent.
+    sent: u64,
 }
 
-impl<'t> Feeder<'t> {
+impl<'t, 'a> Feeder<'t, 'a> {
     pub(super) fn new(
-        items: Sender<Item>,
-        tasks: Sender<Task>,
+        turns: &'t Turns<'a>,
+        tasks: &'t pool::Feeder<'t, Task>,
         known: &'t Known,
         buffers: Buffers,
         options: &SaveOptions,
@@ -79,9 +83,9 @@ impl<'t> Feeder<'t> {
     ) -> Self {
         let SaveOptions { compress, threads, try_out, .. } = *options;
         let (group, open_files) = (Group::default(), Arc::new(()));
-        let part = buffer::part(buffers.most());
+        let part = buffer::part(buffers.most() + threads.get());
         Self {
-            items,
+            turns,
             tasks,
             known,
             buffers,
@@ -96,7 +100,7 @@ impl<'t> Feeder<'t> {
             settling: None,
             group,
             spare: None,
-            sent: false,
+            sent: 0,
         }
     }
 
@@ -151,7 +155,7 @@ impl<'t> Feeder<'t> {
     }
 
     fn done(&mut self, shape: Shape, format: Option<Format>) -> Result<(), Stop> {
-        let only = !self.sent;
+        let only = self.sent == 0;
         self.send_group(only)?;
         self.send(Item::Done(Outline { shape, format, tried: self.tried }))
     }
@@ -214,12 +218,8 @@ impl<'t> Feeder<'t> {
         for at in (segment.start..segment.end).step_by(part) {
             let bytes = (segment.end - at).min(part as u64) as usize;
             let lengths = (0..bytes).step_by(cut::MAX).map(|start| (bytes - start).min(cut::MAX) as u32).collect();
-            let mut buffer = self.buffer()?;
-            buffer.make_room(bytes);
-            buffer.bytes.begin_at(at);
-            let batch =
-                self.job(buffer, Fill::Part(Part { file: Arc::clone(file), offset: at, wanted }), lengths, policy)?;
-            self.send(Item::Batch(batch))?;
+            let part = Part { file: Arc::clone(file), offset: at, wanted };
+            self.job(Of::File, None, Fill::Part(part), lengths, policy)?;
         }
         Ok(())
     }
@@ -227,9 +227,7 @@ impl<'t> Feeder<'t> {
     /// Sends a segment that is kept as it is, to be cut by the workers.
     fn spans(&mut self, file: &Arc<Regular>, segment: Segment, policy: Policy) -> Result<(), Stop> {
         for span in Span::of(file, segment, self.part) {
-            let buffer = self.buffer()?;
-            let batch = self.job(buffer, Fill::Span(span), Vec::new(), policy)?;
-            self.send(Item::Batch(batch))?;
+            self.job(Of::File, None, Fill::Span(span), Vec::new(), policy)?;
         }
         Ok(())
     }
@@ -305,8 +303,7 @@ impl<'t> Feeder<'t> {
             self.spare = Some(buffer);
             return Ok(());
         }
-        let batch = self.job(buffer, Fill::Full, lengths, policy)?;
-        self.send(Item::Batch(batch))
+        self.job(Of::File, Some(buffer), Fill::Full, lengths, policy)
     }
 
     /// Sends what is cut, and gives a new buffer for what comes `at` that offset, which begins with what was read of it.
@@ -321,8 +318,7 @@ impl<'t> Feeder<'t> {
         let mut next = self.buffer()?;
         next.bytes.begin_at(at);
         next.bytes[..ahead.len()].copy_from_slice(&buffer.bytes[ahead]);
-        let batch = self.job(buffer, Fill::Full, mem::take(lengths), policy)?;
-        self.send(Item::Batch(batch))?;
+        self.job(Of::File, Some(buffer), Fill::Full, mem::take(lengths), policy)?;
         Ok(next)
     }
 
@@ -331,10 +327,16 @@ impl<'t> Feeder<'t> {
         self.compress.on(self.medium.rate(), self.threads, true)
     }
 
-    fn job(&self, buffer: Buffer, fill: Fill, lengths: Vec<u32>, policy: Policy) -> Result<Receiver<Hashed>, Stop> {
-        let (done, batch) = bounded(1);
-        self.tasks.send(Task::Batch(Box::new(Job { buffer, fill, lengths, policy, done }))).map_err(|_| Stop::Gone)?;
-        Ok(batch)
+    fn job(
+        &mut self,
+        of: Of,
+        buffer: Option<Buffer>,
+        fill: Fill,
+        lengths: Vec<u32>,
+        policy: Policy,
+    ) -> Result<(), Stop> {
+        let job = Job { at: self.turn(), of, buffer, fill, lengths, policy };
+        self.tasks.send(Task::Batch(Box::new(job))).map_err(|_| Stop::Gone)
     }
 
     fn buffer(&mut self) -> Result<Buffer, Stop> {
@@ -342,8 +344,13 @@ impl<'t> Feeder<'t> {
     }
 
     fn send(&mut self, item: Item) -> Result<(), Stop> {
-        self.sent = true;
-        self.items.send(item).map_err(|_| Stop::Gone)
+        let at = self.turn();
+        self.turns.send(at, item)
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent - 1
     }
 }
 

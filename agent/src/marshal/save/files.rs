@@ -10,7 +10,8 @@ use super::{
     },
     Compress,
     buffer::Buffer,
-    work::{HashedChunk, Policy},
+    hashed::HashedChunk,
+    policy::Policy,
 };
 use std::{ops::Range, sync::Arc};
 

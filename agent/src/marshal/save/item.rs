@@ -1,11 +1,12 @@
-//! What travels from the reader thread to the assembler.
+//! What the assembler gets.
 
 use super::{
     super::{MarshalError, known::Guide, segment::Format, source::Regular},
     adopt::Adoptable,
-    work::{Hashed, Policy},
+    hashed::Hashed,
+    policy::Policy,
 };
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use kale_protocol::{
     manifest::{Node, Shape},
     path::ArtifactPath,
@@ -17,14 +18,14 @@ pub(super) enum Item {
     /// Entries that are whole, with the batch that holds the content of the files among them.
     Group {
         entries: Vec<Entry>,
-        batch: Option<Receiver<Hashed>>,
+        batch: Option<Hashed>,
         /// Whether nothing else comes before or after it.
         only: bool,
     },
     /// A large file begins.
     Begin { path: ArtifactPath, mode: u16, modified_ns: i64, sparse: bool, adopt: Option<Adoptable> },
     /// Its next chunks.
-    Batch(Receiver<Hashed>),
+    Batch(Hashed),
     /// Its next chunks, which are known: the same as in an earlier artifact.
     Same(Same),
     /// Its next chunks, of zeros, from a hole.

@@ -1,10 +1,9 @@
 //! Saves content as an artifact: read, cut, hash, compress, pack, in one pass on all cores.
 //!
-//! One thread walks, and cuts what will be compressed ([`feed`]); some read, cut the rest ([`files`], [`span`]), hash and
-//! compress ([`work`]); the caller's puts the results in order, deduplicates and writes ([`assemble`]). Between them lie
-//! bounded channels, and content travels in a fixed set of
-//! buffers of 2 to 4 MiB: two for each worker and two more. So memory does not depend on the size or number of files:
-//! about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
+//! The caller's thread walks, and cuts what will be compressed ([`feed`]); workers read, cut the rest ([`files`],
+//! [`span`], [`part`]), hash and compress ([`work`]). Whoever has the next item in order ([`turns`]) deduplicates and
+//! writes it ([`assemble`]). Content travels in a fixed set of buffers of 2 to 4 MiB: three for each worker and two more.
+//! So memory does not depend on the size or number of files: about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
 //! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
 //! the number of threads either; with [`Compress::Auto`] only as far as they decide whether a medium counts as fast.
 
@@ -15,33 +14,38 @@ mod compare;
 mod content;
 mod feed;
 mod files;
+mod hashed;
 mod item;
+mod packer;
+mod part;
+mod policy;
 mod raw_file;
 mod span;
+mod turns;
 mod work;
 
 use super::{
     MarshalError,
     known::Known,
+    pool,
     source::{Entries, Source},
     walk::Walk,
 };
 use crate::{report::Monitor, store::Transport};
 use assemble::Assembler;
 use buffer::Buffers;
-use crossbeam_channel::bounded;
 use feed::{Feeder, Input};
 use kale_protocol::{
     digest::Digest,
     id::PackId,
     manifest::{Shape, Totals},
 };
-use std::{io, num::NonZeroUsize, panic::resume_unwind, thread};
+use std::{io, num::NonZeroUsize, thread};
+use turns::Turns;
+use work::Worker;
 
 /// zstd's fastest level proper: higher ones cost many times more than they save on what pipelines store.
 pub(crate) const LEVEL: i32 = 1;
-/// Items between the reader and the caller's thread; each is a node, or content in one of the buffers.
-const ITEMS: usize = 64;
 
 /// How content is compressed.
 ///
@@ -127,30 +131,16 @@ pub fn save(
         Source::Reader(reader) => Input::Stream(reader),
     };
     let workers = options.threads.get();
-    let (items, ordered) = bounded(ITEMS);
-    let (tasks, queue) = bounded(workers);
     let buffers = Buffers::new(2 * workers + 2);
-    let (assembler, assembled) = thread::scope(|scope| {
-        // Made in here: when they are dropped, by a panic, too, nothing waits for them any more.
-        let closing = buffers.closing();
-        let mut assembler = Assembler::new(transport, known, buffers.clone(), monitor);
-        let reader =
-            scope.spawn(move || Feeder::new(items, tasks, known, buffers, options, transport, own).feed(input));
-        let work = || {
-            let queue = queue.clone();
-            scope.spawn(move || work::work(&queue, known))
-        };
-        let crew: Vec<_> = (0..workers).map(|_| work()).collect();
-        drop(queue);
-        let assembled = assembler.assemble(ordered);
-        drop(closing);
-        let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let worked = crew.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        let worked: Result<(), MarshalError> = worked.collect();
-        // Where the reader or a worker failed, the assembler only ran out of items.
-        (assembler, read.and(worked).and(assembled))
+    let turns = Turns::new(Assembler::new(transport, known, monitor), buffers.clone());
+    let start = || Ok(Worker::new(known, &turns, buffers.clone()));
+    let read = pool::spread(workers, start, Worker::work, |tasks| {
+        let _guard = turns.guard();
+        Ok(Feeder::new(&turns, tasks, known, buffers.clone(), options, transport, own).feed(input)?)
     });
-    match assembled {
+    let (assembler, outline) = turns.end();
+    // Where the reader or a worker failed, the assembler only ran out of items.
+    match read.and(outline) {
         Ok(outline) => assembler.finish(outline, options),
         Err(error) => {
             assembler.abandon();

@@ -1,6 +1,6 @@
 //! Which stretches of other packs a file that is stored as it is refers to.
 
-use super::{super::pack_writer::Spot, adopt::Adoptable, work::Policy};
+use super::{super::pack_writer::Spot, adopt::Adoptable, policy::Policy};
 use kale_protocol::chunk::ChunkPlace;
 
 /// A raw file refers to at most so many stretches of other packs in each [`FRAGMENT_WINDOW`] of its content; what would

@@ -15,7 +15,7 @@ use super::{
         source::Regular,
     },
     buffer::{Buffer, STEP},
-    work::HashedChunk,
+    hashed::HashedChunk,
 };
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use std::{mem, ops::Range, sync::Arc};

@@ -6,6 +6,7 @@ mod guided;
 mod plain;
 mod shuffled;
 mod trees;
+mod turns;
 
 use super::{Compress, SaveOptions, Saved, save};
 use crate::{

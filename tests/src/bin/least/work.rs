@@ -17,6 +17,7 @@ use std::{
 
 /// How much is written before the medium is told to begin, in bytes.
 const WRITE_BEHIND: u64 = 16 << 20;
+const PAGE: usize = 4096;
 
 /// What is done with content, beside writing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +123,10 @@ fn place(target: &Path, path: &Path) -> PathBuf {
 
 /// What a thread needs, used again and again.
 struct Room {
+    /// Memory for what was read.
     content: Vec<u8>,
+    /// Where a page begins in it: the kernel copies much slower to and from places shortly behind one.
+    start: usize,
     filled: usize,
     packed: Vec<u8>,
     packer: zstd::bulk::Compressor<'static>,
@@ -131,14 +135,16 @@ struct Room {
 impl Room {
     fn new() -> io::Result<Self> {
         let packer = zstd::bulk::Compressor::new(1)?;
-        Ok(Self { content: vec![0; PIECE as usize], filled: 0, packed: vec![0; 2 * PIECE as usize], packer })
+        let content = vec![0; PIECE as usize + PAGE];
+        let start = content.as_ptr().align_offset(PAGE) % PAGE;
+        Ok(Self { content, start, filled: 0, packed: vec![0; 2 * PIECE as usize], packer })
     }
 
     fn read(&mut self, source: &Path, task: &Task) -> io::Result<Vec<[u8; 32]>> {
         self.filled = 0;
         let mut digests = Vec::with_capacity(task.pieces.len());
         for (path, offset, bytes) in &task.pieces {
-            let content = &mut self.content[self.filled..self.filled + *bytes as usize];
+            let content = &mut self.content[self.start + self.filled..][..*bytes as usize];
             File::open(place(source, path))?.read_exact_at(content, *offset)?;
             digests.push(*blake3::hash(content).as_bytes());
             self.filled += content.len();
@@ -148,7 +154,7 @@ impl Room {
 
     /// What was read, compressed where that saves a tenth.
     fn packed(&mut self, compress: bool) -> io::Result<&[u8]> {
-        let content = &self.content[..self.filled];
+        let content = &self.content[self.start..][..self.filled];
         if compress {
             let stored = self.packer.compress_to_buffer(content, &mut self.packed[..])?;
             if stored < content.len() / 10 * 9 {
@@ -160,7 +166,7 @@ impl Room {
 
     fn unpacked(&mut self, pack: &File, task: &Task) -> io::Result<&[u8]> {
         let (offset, stored) = (task.stored.0, task.stored.1 as usize);
-        let content = &mut self.content[..task.bytes() as usize];
+        let content = &mut self.content[self.start..][..task.bytes() as usize];
         if stored == content.len() {
             pack.read_exact_at(content, offset)?;
         } else {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         buffer::Buffer,
-        work::{Hashed, Packed, new_members},
+        hashed::{Hashed, Packed, new_members},
     },
     Assembler, HashedChunk, MarshalError, Place,
 };
@@ -16,6 +16,9 @@ impl Assembler<'_> {
     /// Writes what is new of a batch as one frame, and says where each chunk is; what belongs to runs is nowhere yet.
     pub(super) fn framed(&mut self, batch: &mut Hashed) -> Result<Vec<Option<Place>>, MarshalError> {
         let Hashed { buffer, chunks, policy, packed, .. } = batch;
+        // Without a buffer nothing of it is new.
+        let mut nothing = Buffer::default();
+        let buffer = buffer.as_mut().unwrap_or(&mut nothing);
         let members = new_members(chunks, |digest| self.place(digest).is_some());
         let mut places = vec![None; chunks.len()];
         if !members.is_empty() {

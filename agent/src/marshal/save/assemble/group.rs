@@ -1,8 +1,8 @@
 //! Groups of files and other short entries.
 
 use super::{
-    super::{item::Entry, raw_file::RawFile, work::Hashed},
-    Assembler, HashedChunk, Known, MarshalError, Place, Policy,
+    super::{hashed::Hashed, item::Entry, raw_file::RawFile},
+    Assembler, Buffer, HashedChunk, Known, MarshalError, Place, Policy,
 };
 use kale_protocol::limits;
 
@@ -13,7 +13,7 @@ impl Assembler<'_> {
         entries: Vec<Entry>,
         mut batch: Option<Hashed>,
         only: bool,
-    ) -> Result<(), MarshalError> {
+    ) -> Result<Option<Buffer>, MarshalError> {
         let mut places = match &mut batch {
             Some(batch) if only && self.fits_inline(batch) => inline(batch, self.known),
             Some(batch) => self.framed(batch)?,
@@ -33,7 +33,7 @@ impl Assembler<'_> {
                         for (hashed, place) in batch.chunks[its.clone()].iter().zip(&mut places[its]) {
                             let place = match place.take() {
                                 Some(place) => place,
-                                None => self.raw_chunk(hashed, Policy::Raw, || Ok(hashed.content(&batch.buffer)))?,
+                                None => self.raw_chunk(hashed, Policy::Raw, || Ok(hashed.content(batch.held())))?,
                             };
                             self.file_chunk(hashed.chunk, place)?;
                             self.monitor.advance(u64::from(hashed.chunk.bytes));
@@ -45,8 +45,7 @@ impl Assembler<'_> {
             }
         }
         drop(files);
-        self.give_back(batch);
-        Ok(())
+        Ok(batch.and_then(|batch| batch.buffer))
     }
 
     /// Whether all of the artifact's new content may be kept in the manifest.
@@ -61,7 +60,7 @@ fn inline(batch: &Hashed, known: &Known) -> Vec<Option<Place>> {
     let place = |hashed: &HashedChunk| match known.place(&hashed.chunk.digest) {
         _ if hashed.zeros => Place::Zeros,
         Some(place) => Place::Pack(place),
-        None => Place::Inline(hashed.content(&batch.buffer).to_vec()),
+        None => Place::Inline(hashed.content(batch.held()).to_vec()),
     };
     batch.chunks.iter().map(|hashed| Some(place(hashed))).collect()
 }

@@ -1,7 +1,7 @@
 //! Chunks that were found to be what an earlier artifact had.
 
 use super::{
-    super::{item::Same, work::read_again},
+    super::{item::Same, part::read_again},
     Assembler, HashedChunk, MarshalError, Place, Policy,
 };
 use crate::marshal::zeros::zeros_digest;

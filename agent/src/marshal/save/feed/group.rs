@@ -5,7 +5,8 @@ use super::super::{
     buffer::{BATCH, Buffer},
     files::{Files, Left, Member},
     item::{Entry, Item, Stop},
-    work::{Fill, Policy},
+    policy::Policy,
+    work::{Fill, Of},
 };
 use super::{Feeder, Meta};
 use std::{mem, ops::Range, sync::Arc};
@@ -29,7 +30,7 @@ pub(super) struct Group {
     members: Vec<Member>,
 }
 
-impl Feeder<'_> {
+impl Feeder<'_, '_> {
     /// Adds a file to the group; what is very small is read at once.
     pub(super) fn member(&mut self, meta: Meta, file: Regular, sparse: bool) -> Result<(), Stop> {
         let Some(place) = self.place(file.bytes() as usize)? else {
@@ -97,7 +98,9 @@ impl Feeder<'_> {
         let compress = self.compress();
         let policy = Policy::blind(compress);
         let files = Fill::Files(Files { members, compress });
-        let batch = buffer.map(|buffer| self.job(buffer, files, Vec::new(), policy)).transpose()?;
-        self.send(Item::Group { entries, batch, only })
+        match buffer {
+            Some(buffer) => self.job(Of::Group(entries, only), Some(buffer), files, Vec::new(), policy),
+            None => self.send(Item::Group { entries, batch: None, only }),
+        }
     }
 }

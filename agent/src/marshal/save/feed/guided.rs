@@ -15,7 +15,8 @@ use super::super::{
     buffer::PART,
     compare::{Comparer, is_same},
     item::{Item, Same, Stop},
-    work::{Policy, Task},
+    policy::Policy,
+    work::Task,
 };
 use super::{Feeder, MarshalError};
 use kale_protocol::{chunk::Chunk, path::ArtifactPath};
@@ -31,7 +32,7 @@ pub(super) struct Found {
     pub(super) end: u64,
 }
 
-impl Feeder<'_> {
+impl Feeder<'_, '_> {
     /// Compares a file with what earlier artifacts had under its path; none where that gains nothing.
     pub(super) fn same(
         &mut self,

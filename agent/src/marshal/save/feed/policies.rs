@@ -11,7 +11,7 @@ use super::{
             source::Regular,
         },
         Compress,
-        work::Policy,
+        policy::Policy,
     },
     Feeder,
 };
@@ -24,7 +24,7 @@ const ELEMENT_SAMPLES: u64 = 16;
 /// on a fast one, so much text is stored in a tenth of a second less as it is.
 const WORTH_A_TRIAL: u64 = 64 << 20;
 
-impl Feeder<'_> {
+impl Feeder<'_, '_> {
     /// How each segment of a file is stored. Where nothing is known of the medium and it decides much, it is tried out.
     pub(super) fn policies(&mut self, file: &Regular, segments: &[Segment]) -> Result<Vec<Policy>, MarshalError> {
         let policies = policies_by(self.compress, file, segments)?;
