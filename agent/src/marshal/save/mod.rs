@@ -77,7 +77,7 @@ pub struct SaveOptions {
     /// Whether the medium may be tried out where that decides much, since nothing is known of its rate: with
     /// [`Compress::Auto`] only.
     pub try_out: bool,
-    /// Threads that hash and compress, beside one that reads and the caller's, which writes.
+    /// Threads that read, hash, compress and write, beside the caller's, which walks.
     pub threads: NonZeroUsize,
 }
 

@@ -14,8 +14,8 @@ use super::{
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread::{self, Thread},
 };
 
 /// Items that may be left behind.
@@ -24,8 +24,6 @@ const EARLY: usize = 64;
 /// The items of one save, each with its number from 0 on.
 pub(super) struct Turns<'a> {
     state: Mutex<State<'a>>,
-    /// The next turn has come, or none will any more.
-    moved: Condvar,
     buffers: Buffers,
 }
 
@@ -35,8 +33,8 @@ struct State<'a> {
     /// The item that is being assembled, or is to be next.
     next: u64,
     early: BTreeMap<u64, Item>,
-    /// Threads that wait for `next` to move.
-    waiting: usize,
+    /// Threads that wait, by their turn.
+    waiting: BTreeMap<u64, Thread>,
     /// The first error of the assembler.
     error: Option<MarshalError>,
     stopped: bool,
@@ -45,51 +43,45 @@ struct State<'a> {
 impl<'a> Turns<'a> {
     /// Begins with item 0; buffers of what was left behind go back to these.
     pub(super) fn new(assembler: Assembler<'a>, buffers: Buffers) -> Self {
-        let (next, early, waiting, error, stopped) = (0, BTreeMap::new(), 0, None, false);
+        let (next, early, waiting, error, stopped) = (0, BTreeMap::new(), BTreeMap::new(), None, false);
         let state = State { assembler: Some(assembler), next, early, waiting, error, stopped };
-        Self { state: Mutex::new(state), moved: Condvar::new(), buffers }
+        Self { state: Mutex::new(state), buffers }
     }
 
     /// Hands over an item that holds no buffer; waits only where too much is left behind.
     pub(super) fn send(&self, at: u64, item: Item) -> Result<(), Stop> {
-        let mut state = self.lock();
-        loop {
-            if state.stopped {
-                return Err(Stop::Gone);
-            }
-            if at == state.next {
-                return self.assemble(state, item).map(drop);
-            }
-            if state.early.len() < EARLY {
-                state.early.insert(at, item);
-                return Ok(());
-            }
-            state = self.wait(state);
-        }
+        self.take(at, item, |state| state.early.len() < EARLY, || Some(None)).map(drop)
     }
 
     /// Hands over a batch, and gives back the buffer that it holds. Where it is left behind, it keeps that; one that
     /// `swaps` gets another instead, and is not left behind without.
     pub(super) fn hand_over(&self, at: u64, item: Item, swaps: bool) -> Result<Option<Buffer>, Stop> {
         let spare = || if swaps { self.buffers.try_take().map(Some) } else { Some(None) };
+        let may_leave = |state: &State<'_>| {
+            let is_soon = at == state.next + 1 && state.assembler.is_none();
+            state.early.len() < EARLY && !(swaps && is_soon)
+        };
+        self.take(at, item, may_leave, spare)
+    }
+
+    fn take(
+        &self,
+        at: u64,
+        item: Item,
+        may_leave: impl FnOnce(&State<'_>) -> bool,
+        spare: impl FnOnce() -> Option<Option<Buffer>>,
+    ) -> Result<Option<Buffer>, Stop> {
         let mut state = self.lock();
-        loop {
-            let is_soon = swaps && at == state.next + 1 && state.assembler.is_none();
-            if state.stopped {
-                return Err(Stop::Gone);
-            }
-            if at == state.next {
-                return self.assemble(state, item);
-            }
-            if !is_soon
-                && state.early.len() < EARLY
+        if at != state.next && !state.stopped {
+            if may_leave(&state)
                 && let Some(spare) = spare()
             {
                 state.early.insert(at, item);
                 return Ok(spare);
             }
-            state = self.wait(state);
+            state = self.wait(state, at);
         }
+        if state.stopped { Err(Stop::Gone) } else { self.assemble(state, item) }
     }
 
     /// Assembles the next item and what was left behind it; gives the buffer of the first.
@@ -112,10 +104,10 @@ impl<'a> Turns<'a> {
                 }
             }
             state.next += 1;
-            if state.waiting > 0 {
-                self.moved.notify_all();
-            }
             let next = state.next;
+            if let Some(thread) = state.waiting.get(&next) {
+                thread.unpark();
+            }
             match state.early.remove(&next) {
                 Some(left) => item = left,
                 None => return Ok(own.flatten()),
@@ -134,10 +126,10 @@ impl<'a> Turns<'a> {
         state.stopped = true;
         // Somebody may wait for what is in them.
         let early = mem::take(&mut state.early);
+        state.waiting.values().for_each(Thread::unpark);
         drop(state);
         drop(early);
         self.buffers.close();
-        self.moved.notify_all();
     }
 
     /// What lets nobody wait for a thread that panics.
@@ -157,10 +149,15 @@ impl<'a> Turns<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'t>(&'t self, mut state: MutexGuard<'t, State<'a>>) -> MutexGuard<'t, State<'a>> {
-        state.waiting += 1;
-        let mut state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
+    /// Waits for a turn, or for the end of all. Each thread is woken for its own turn alone.
+    fn wait<'t>(&'t self, mut state: MutexGuard<'t, State<'a>>, at: u64) -> MutexGuard<'t, State<'a>> {
+        state.waiting.insert(at, thread::current());
+        while at != state.next && !state.stopped {
+            drop(state);
+            thread::park();
+            state = self.lock();
+        }
+        state.waiting.remove(&at);
         state
     }
 }
