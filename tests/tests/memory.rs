@@ -7,6 +7,7 @@ use kale_tests::{group::Group, measure, sandbox::Sandbox, tree};
 use std::{
     fs,
     io::Write,
+    iter,
     os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
     thread,
@@ -134,4 +135,26 @@ fn in_a_control_group_that_is_far_too_small() {
         }
         place.ok(["verify"]);
     }
+}
+
+/// Every chunk is known, and most of them are stored again all the same, since the file would lie in too many places.
+#[test]
+fn an_array_of_what_is_known_in_many_places() {
+    let place = Sandbox::new();
+    let halves = if full() { 2048 } else { 96 };
+    let array = |path: &str, numbers: &mut dyn Iterator<Item = u64>, count: u64| {
+        let shape = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({},), }}", count << 20);
+        let header = [b"\x93NUMPY\x01\x00\x76\x00", format!("{shape:<117}\n").as_bytes()].concat();
+        write(&place, path, iter::once(header).chain(numbers.map(|number| tree::noise(2 * number, 1 << 20))));
+    };
+    ["one", "two"].map(|folder| fs::create_dir(place.path(folder)).unwrap());
+    array("one/even.npy", &mut (0..halves).map(|block| 2 * block), halves);
+    array("one/odd.npy", &mut (0..halves).map(|block| 2 * block + 1), halves);
+    array("two/both.npy", &mut (0..2 * halves), 2 * halves);
+    let options = ["--compress", "never", "--threads", "8"];
+    within(&place, &[&["save", "x", "one"][..], &options].concat());
+    within(&place, &[&["save", "x", "two", "--run", "again"][..], &options].concat());
+    place.ok(["load", "p/again/x:x", "back"]);
+    let same = Command::new("cmp").args([place.path("two/both.npy"), place.path("back/both.npy")]).status().unwrap();
+    assert!(same.success());
 }

@@ -10,6 +10,7 @@ use super::{
         known::Known,
         manifest_writer::{ManifestWriter, Pages, Place},
         pack_writer::{PackStats, PackWriter, Spot},
+        room::Room,
         zeros::zeros_digest,
     },
     SaveOptions, Saved,
@@ -32,6 +33,7 @@ use kale_protocol::{
     manifest::{Node, Shape},
     object::Object,
 };
+use std::mem;
 /// Chunks of this save that are remembered: the most that a table of 2^18 slots holds, about 13 MiB.
 const OWN_ENTRIES: usize = 229_376;
 /// Why an artifact is not whole.
@@ -46,6 +48,8 @@ pub(super) struct Assembler<'a> {
     packer: Packer,
     monitor: &'a dyn Monitor,
     file: RawFile,
+    /// For content that is read once more.
+    aside: Room,
     /// There once all was assembled.
     outline: Option<Outline>,
 }
@@ -61,6 +65,7 @@ impl<'a> Assembler<'a> {
             packer: Packer::default(),
             monitor,
             file: RawFile::default(),
+            aside: Room::default(),
             outline: None,
         }
     }
@@ -167,11 +172,12 @@ impl<'a> Assembler<'a> {
                 self.file_chunk(chunk.chunk, place)?;
             }
         } else {
-            for index in 0..batch.chunks.len() {
-                let (chunk, policy) = (batch.chunks[index], batch.policy);
-                let place = self.raw_chunk(&chunk, policy, || batch.content(index))?;
-                self.file_chunk(chunk.chunk, place)?;
+            let mut aside = mem::take(&mut self.aside);
+            for (index, hashed) in batch.chunks.iter().enumerate() {
+                let place = self.raw_chunk(hashed, batch.policy, || batch.content(index, &mut aside))?;
+                self.file_chunk(hashed.chunk, place)?;
             }
+            self.aside = aside;
         }
         self.monitor.advance(batch.chunks.iter().map(|chunk| u64::from(chunk.chunk.bytes)).sum());
         Ok(batch.buffer)

@@ -3,6 +3,7 @@
 use super::{
     super::{
         MarshalError,
+        room::Room,
         zeros::{is_zeros, zeros_digest},
     },
     buffer::Buffer,
@@ -76,20 +77,20 @@ pub(super) struct Packed {
 
 impl Hashed {
     /// The content of one of its chunks, read again where the buffer does not have it.
-    pub(super) fn content(&mut self, index: usize) -> Result<&[u8], MarshalError> {
-        let HashedChunk { chunk, start, held, .. } = self.chunks[index];
-        let end = start + chunk.bytes as usize;
-        let buffer = self.buffer.get_or_insert_default();
-        if let (false, Some(part)) = (held, &self.part) {
-            buffer.make_room(end);
-            read_again(&part.file, part.offset + start as u64, &chunk, &mut buffer.bytes[start..end])?;
-        }
-        Ok(&buffer.bytes[start..end])
+    pub(super) fn content<'c>(&'c self, index: usize, aside: &'c mut Room) -> Result<&'c [u8], MarshalError> {
+        let hashed = &self.chunks[index];
+        let Some(part) = self.part.as_ref().filter(|_| !hashed.held) else {
+            return Ok(hashed.content(self.held()));
+        };
+        let offset = part.offset + hashed.start as u64;
+        let content = aside.of(offset, hashed.chunk.bytes as usize);
+        read_again(&part.file, offset, &hashed.chunk, content)?;
+        Ok(content)
     }
 
     /// The buffer, where chunks are held.
     pub(super) fn held(&self) -> &Buffer {
-        self.buffer.as_ref().expect("a batch of files holds them")
+        self.buffer.as_ref().expect("what holds chunks has a buffer")
     }
 }
 
