@@ -3,9 +3,10 @@
 //! The caller's thread walks, and cuts what will be compressed ([`feed`]); workers read, cut the rest ([`files`],
 //! [`span`], [`part`]), hash and compress ([`work`]). Whoever has the next item in order ([`turns`]) deduplicates and
 //! writes it ([`assemble`]). Content travels in a fixed set of buffers of 2 to 4 MiB: two for each worker and two more.
-//! So memory does not depend on the size or number of files: about 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest
-//! pages, and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on
-//! the number of threads either; with [`Compress::Auto`] only as far as they decide whether a medium counts as fast.
+//! So memory does not depend on the size or number of files: about 10 MiB for each worker, the tables of [`Known`], the
+//! index of the open pack (10 MiB at most), two manifest pages, and the names of the folders on the way down. What is
+//! stored, but for pack ids and times, does not depend on the number of threads either; with [`Compress::Auto`] only as
+//! far as they decide whether a medium counts as fast.
 
 mod adopt;
 mod assemble;
@@ -133,7 +134,7 @@ pub fn save(
     let workers = options.threads.get();
     let buffers = Buffers::new(workers + 2);
     let turns = Turns::new(Assembler::new(transport, known, monitor), buffers.clone());
-    let start = || Ok(Worker::new(known, &turns, buffers.clone()));
+    let start = || Ok(Worker::new(known, &turns));
     let read = pool::spread(workers, start, Worker::work, |tasks| {
         let _guard = turns.guard();
         Ok(Feeder::new(&turns, tasks, known, buffers.clone(), options, transport, own).feed(input)?)

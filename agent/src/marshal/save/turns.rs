@@ -53,17 +53,23 @@ impl<'a> Turns<'a> {
         self.take(at, item, |state| state.early.len() < EARLY, || Some(None)).map(drop)
     }
 
-    /// Hands over a batch, and gives back the buffer that it holds. Where it is left behind, it keeps that; one that
-    /// `swaps` gets another instead, and is not left behind without.
+    /// Hands over a batch, whose buffer goes back to the shelf; one that `swaps` gives it to its worker, and where it is
+    /// left behind, which it is not without, another one.
     pub(super) fn hand_over(&self, at: u64, item: Item, swaps: bool) -> Result<Option<Buffer>, Stop> {
         let spare = || if swaps { self.buffers.try_take().map(Some) } else { Some(None) };
         let may_leave = |state: &State<'_>| {
             let is_soon = at == state.next + 1 && state.assembler.is_none();
             state.early.len() < EARLY && !(swaps && is_soon)
         };
-        self.take(at, item, may_leave, spare)
+        let back = self.take(at, item, may_leave, spare)?;
+        if swaps {
+            return Ok(back);
+        }
+        back.into_iter().for_each(|buffer| self.buffers.give_back(buffer));
+        Ok(None)
     }
 
+    /// Assembles an item when it is its turn, for its buffer, or leaves it behind, for what `spare` has.
     fn take(
         &self,
         at: u64,

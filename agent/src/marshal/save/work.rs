@@ -2,7 +2,7 @@
 
 use super::{
     super::{MarshalError, cut, known::Known},
-    buffer::{Buffer, Buffers},
+    buffer::Buffer,
     compare::Comparison,
     files::Files,
     hashed::{Hashed, HashedChunk, new_members},
@@ -67,7 +67,6 @@ pub(super) enum Fill {
 pub(super) struct Worker<'t, 'a> {
     known: &'t Known,
     turns: &'t Turns<'a>,
-    shelf: Buffers,
     packer: Packer,
     reader: PartReader,
     /// What it reads parts and spans into.
@@ -76,9 +75,9 @@ pub(super) struct Worker<'t, 'a> {
 }
 
 impl<'t, 'a> Worker<'t, 'a> {
-    pub(super) fn new(known: &'t Known, turns: &'t Turns<'a>, shelf: Buffers) -> Self {
+    pub(super) fn new(known: &'t Known, turns: &'t Turns<'a>) -> Self {
         let (packer, reader, own) = (Packer::default(), PartReader::default(), Buffer::default());
-        Self { known, turns, shelf, packer, reader, own, _guard: turns.guard() }
+        Self { known, turns, packer, reader, own, _guard: turns.guard() }
     }
 
     /// Does a task. On an error nothing waits for its turn any more.
@@ -137,11 +136,7 @@ impl<'t, 'a> Worker<'t, 'a> {
         let item = of.item(Hashed { buffer, part, chunks, files, policy, packed });
         // Where the save has failed elsewhere, nothing comes back.
         if let Ok(Some(back)) = self.turns.hand_over(at, item, is_own && is_held) {
-            if is_own {
-                self.own = back;
-            } else {
-                self.shelf.give_back(back);
-            }
+            self.own = back;
         }
         Ok(())
     }
