@@ -19,6 +19,12 @@ pub(super) const STEP: usize = 256 << 10;
 /// A batch, and as much again for looking ahead.
 const SHORT: usize = BATCH + cut::MAX;
 
+/// What a buffer takes with its frame.
+const TAKEN: u64 = (SHORT + BATCH) as u64;
+
+/// One that is cut from, and the one that comes next.
+const LEAST: usize = 2;
+
 /// How much of a long file goes into one of so many buffers: [`PART`], or what they have room for anyway, where memory
 /// for so much is not there. What is stored is the same.
 pub(super) fn part(buffers: usize) -> usize {
@@ -62,8 +68,15 @@ struct Shelf {
 }
 
 impl Buffers {
+    /// As many as these workers, who have one each besides, and the caller's thread keep busy; fewer where memory for so
+    /// many is not there, which is slower, and stores the same.
+    pub(super) fn for_workers(workers: usize) -> Self {
+        let room = usize::try_from(Limits::default().budget() / TAKEN).unwrap_or(usize::MAX);
+        Self::new((workers + 2).min(room.saturating_sub(workers).max(LEAST)))
+    }
+
     /// At most so many.
-    pub(super) fn new(most: usize) -> Self {
+    fn new(most: usize) -> Self {
         let shelf = Shelf { free: Vec::new(), unmade: most, closed: false };
         Self { shelf: Arc::new((Mutex::new(shelf), Condvar::new())), most }
     }

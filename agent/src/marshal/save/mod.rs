@@ -132,7 +132,7 @@ pub fn save(
         Source::Reader(reader) => Input::Stream(reader),
     };
     let workers = options.threads.get();
-    let buffers = Buffers::new(workers + 2);
+    let buffers = Buffers::for_workers(workers);
     let turns = Turns::new(Assembler::new(transport, known, monitor), buffers.clone());
     let start = || Ok(Worker::new(known, &turns));
     let read = pool::spread(workers, start, Worker::work, |tasks| {
