@@ -1,5 +1,6 @@
 """Workload f: one consumer of many producers, made by the agent in a store of its own."""
 
+import itertools
 import json
 
 from . import workloads
@@ -10,6 +11,8 @@ WORKLOAD = "f"
 PEER = "kale-agent"
 # The producers of small outputs: few, some, many.
 COUNTS = {"few": 12, "some": 300, "many": 1200}
+# What takes milliseconds is measured so often in a round.
+TIMES = 5
 PIECES = 64
 TINY = (
     'i=0; while [ $i -lt $2 ]; do "$1" run -q --step "$3" --shard $i/$2 --out o -- '
@@ -36,6 +39,7 @@ class FanIn:
         self.env = {"KALE_STORE": self.place / "store", "KALE_PIPELINE": PIPELINE, "KALE_RUN": "v1"}
         self.counts = counts(setting.scale)
         self.piece = max(64 << 10, int((16 << 20) * setting.scale))
+        self.consumers = itertools.count()
 
     def produce(self):
         """Makes all producers, untimed."""
@@ -50,7 +54,7 @@ class FanIn:
 
     def consume(self, step, number, size):
         """Measures a consumer of a step's outputs until its command starts, and what the agent says of itself."""
-        clock, consumer = self.place / "clock", f"consume-{step}-{number}"
+        clock, consumer = self.place / "clock", f"consume-{step}-{next(self.consumers)}"
         argv = [self.setting.agent, "run", "--quiet", "--step", consumer, "--in", f"x={step}[*]:o"]
         argv += ["--", *self.setting.notes_time(clock)]
         sample = self.setting.meter.timed(Command(argv, self.env, clock=clock), size)
@@ -70,7 +74,7 @@ def run(setting):
     try:
         fan_in.produce()
         for number in range(1, setting.rounds + 1):
-            for step in ("few", "some", "many"):
+            for step in TIMES * ("few", "some", "many"):
                 fan_in.consume(step, number, 0)
             for step in ("pieces", "whole"):
                 fan_in.consume(step, number, fan_in.piece * PIECES)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from . import machine
 from .place import die_with_parent
 
 HERE = Path(__file__).resolve().parent
@@ -107,8 +108,11 @@ class Meter:
         for path in (command.clock, command.report):
             if path is not None:
                 Path(path).unlink(missing_ok=True)
+        before = machine.returned()
         cost = self.run(command)
         sync = self.place.sync()
+        if before is not None:
+            cost["returned"] = machine.returned() - before
         cost["wall"] = cost["seconds"]
         if command.clock is not None:
             cost["seconds"] = float(Path(command.clock).read_text()) - cost["started"]

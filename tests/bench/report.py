@@ -141,6 +141,13 @@ def render(about, samples, left_out, wrong, plot=None):
         "- Peak memory is that of the largest process of a command's tree, mapped files included; "
         f"of one that needs none it is {floor:.1f} MiB."
     ]
+    returned = [sample["returned"] for sample in samples if "returned" in sample]
+    some = sum(one > 0 for one in returned)
+    if some:
+        lines += [
+            f"- While {some} of {len(returned)} commands ran, the machine gave memory back to its host, "
+            f"{sum(returned) / 2**30:.0f} GiB in all: what is written next waits for it."
+        ]
     if about.get("commit"):
         lines += [f"- Commit {about['commit']}."]
     lines += [f"- {version}" for version in dict.fromkeys(about["versions"].values()) if version]

@@ -32,8 +32,7 @@ class Round:
     def _turn(self):
         source = self.workload.source
         self.save("save", source, "v1")
-        if self.peer.restores:
-            self.restore(source, "v1")
+        self.restore(source, "v1")
         if self.peer.keeps_versions or self.peer.saves_again:
             self.save("again", source, "again")
         if not self.peer.keeps_versions:
@@ -54,13 +53,22 @@ class Round:
         self.note(op, sample, cp, bytes=self.peer.stored() - before, size=workloads.source_bytes(source))
 
     def restore(self, source, tag):
-        """Measures one restore, and in the first round compares what came back with what was saved."""
+        """Measures restores, and in the first round compares what came back first with what was saved."""
+        if self.peer.restores == 0:
+            return
         cp = self.copy(source)
+        for time in range(self.peer.restores):
+            self.restore_once(source, tag, cp, compare=self.number == 1 and time == 0)
+        if self.settles:
+            self.setting.place.settle()
+
+    def restore_once(self, source, tag, cp, compare):
+        """Measures one restore."""
         target = self.place / "restored"
         target.mkdir()
         sample = self.setting.meter.timed(self.peer.restore(source, tag, target), self.size)
         self.note("restore", sample, cp, size=self.size)
-        if self.number == 1:
+        if compare:
             restored = self.peer.restored(source, tag, target)
             if restored is None:
                 command = self.peer.compare(source, tag)
@@ -71,8 +79,6 @@ class Round:
             except Failed as error:
                 raise Failed(f"what was restored differs: {error}") from error
         self.setting.place.discard(target)
-        if self.settles:
-            self.setting.place.settle()
 
     def copy(self, source):
         """Measures `cp` into a new folder."""

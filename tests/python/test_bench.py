@@ -170,13 +170,15 @@ class Report(unittest.TestCase):
     }
 
     def test_has_figures_absences_and_faults(self):
-        samples = [sample(0.5, 1), sample(2, 1, op="restore", bytes=None), sample(0.25, 1, op="again", bytes=0)]
+        samples = [sample(0.5, 1, returned=3 << 29), sample(2, 1, op="restore", bytes=None, returned=0)]
+        samples.append(sample(0.25, 1, op="again", bytes=0))
         text = report.render(self.about, samples, {"restic": "restic is not installed"}, ["a, borg: code 2"], "p.svg")
         row = "| kale-agent | 1 | 0.500 | 0.50 | 0.50 | 2.000 | 2.00 | 0.10 / 0.10 | 50 / 50 | 10.0 | 0.25 | 0.000 |"
         self.assertIn(row, text)
         self.assertIn("Not measured: restic: restic is not installed.", text)
         self.assertIn("- a, borg: code 2", text)
         self.assertIn("Not the full size", text)
+        self.assertIn("While 1 of 2 commands ran, the machine gave memory back to its host, 2 GiB in all", text)
         self.assertEqual((text.count("- kale 1\n"), "- \n" in text), (1, False))
 
     def test_tables_have_as_many_cells_as_columns(self):

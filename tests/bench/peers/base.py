@@ -19,8 +19,8 @@ class Peer:
     keeps_versions = True
     # Whether the same is saved once more even so.
     saves_again = False
-    # Whether what it saved can be brought back.
-    restores = True
+    # How often what it saved is brought back in a round.
+    restores = 1
     # Whether its commands delete as many files as they handle, which slows down what comes next.
     deletes = False
 

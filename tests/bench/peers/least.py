@@ -43,7 +43,7 @@ class WriteAlone(Least):
 
     name = "write alone"
     saves_again = False
-    restores = False
+    restores = 0
 
     def save(self, source, tag):
         return Command([self.program, "write", source, self.store / tag])
