@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import signal
@@ -99,9 +100,11 @@ def measure(setting, given, peers):
 
 def write(setting, given, about):
     """Writes samples, report and picture; returns where the report is."""
-    name = f"{about['date']}-{machine.slug(about['machine'])}"
     folder = PUBLISHED if given.publish else setting.place.root
     folder.mkdir(parents=True, exist_ok=True)
+    name = f"{about['date']}-{machine.slug(about['machine'])}"
+    if given.publish:
+        name = unused(folder, name)
     pictures = [folder / f"{name}.svg", setting.place.root / f"{name}.png"]
     title = f"{about['machine']['cpu']}, {about['machine']['cores']} cores, {about['date']}"
     drawn = plot.draw(setting.samples, workloads.WHAT, title, pictures)
@@ -111,6 +114,12 @@ def write(setting, given, about):
     path = folder / f"{name}.md"
     path.write_text(text)
     return path
+
+
+def unused(folder, name):
+    """The name, or the first with a number behind it that no report has: none that was published is replaced."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if not (folder / f"{one}.md").exists())
 
 
 def commit(setting):

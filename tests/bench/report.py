@@ -130,7 +130,7 @@ def render(about, samples, left_out, wrong, plot=None):
         lines += ["**Something is wrong with this run:**", "", *(f"- {one}" for one in wrong), ""]
     if plot:
         lines += [f"![Save and restore beside cp]({plot})", ""]
-    lines += ["## Aims", "", *table(["aim", "figure", "least work", "writing alone", "limit", ""], evaluate(figures, machine["cores"])), ""]
+    lines += ["## Aims", "", *table(["aim", "figure", "fastest", "least work", "writing alone", "limit", ""], evaluate(figures, machine["cores"])), ""]
     for workload in WHAT:
         if figures.peers(workload):
             lines += workload_table(figures, workload)

@@ -73,9 +73,9 @@ class Aims(unittest.TestCase):
 
     def test_met_and_not_met(self):
         what = "save and sync ÷ cp and sync: a"
-        self.assertEqual(self.row([sample(0.5, 1)], what), ("0.50", "–", "–", "≤ 0.55", "met"))
-        self.assertEqual(self.row([sample(0.6, 1)], what), ("0.60", "–", "–", "≤ 0.55", "**not met**"))
-        self.assertEqual(self.row([], what), ("–", "–", "–", "≤ 0.55", "not measured in this run"))
+        self.assertEqual(self.row([sample(0.5, 1)], what), ("0.50", "0.50", "–", "–", "≤ 0.55", "met"))
+        self.assertEqual(self.row([sample(0.6, 1)], what), ("0.60", "0.60", "–", "–", "≤ 0.55", "**not met**"))
+        self.assertEqual(self.row([], what), ("–", "–", "–", "–", "≤ 0.55", "not measured in this run"))
 
     def test_what_the_least_work_misses_too_is_said(self):
         for what, least, peer in (
@@ -86,12 +86,20 @@ class Aims(unittest.TestCase):
             workload = what.partition(": ")[2][0]
             own = sample(3, 1, peer=peer or aims.AUTO, workload=workload)
             below, above = (sample(s, 1, peer=least, workload=workload) for s in (0.1, 2.5))
-            self.assertEqual(self.row([own, below], what)[1::3], ("0.10", "**not met**"))
-            self.assertEqual(self.row([own, above], what)[1::3], ("2.50", "**not met**, nor by the least work"))
+            self.assertEqual(self.row([own, below], what)[2::3], ("0.10", "**not met**"))
+            self.assertEqual(self.row([own, above], what)[2::3], ("2.50", "**not met**, nor by the least work"))
+
+    def test_what_is_met_at_its_fastest_is_said(self):
+        # The shortest save beside the shortest `cp` of all, whichever it came after.
+        samples = [sample(0.5, 2, peer=aims.UNSYNCED), sample(9, 1, peer=aims.UNSYNCED), sample(2, 0.8)]
+        samples.append(sample(3, 3, peer=aims.UNSYNCED))
+        what = "save ÷ cp, without sync: a"
+        self.assertEqual(self.row(samples, what), ("1.00", "0.62", "–", "–", "≤ 0.85", "**not met**, but at its fastest"))
+        self.assertEqual(self.row([sample(0.5, 1, bytes=99)], "identical re-save, new bytes: a")[1], "–")
 
     def test_what_writing_alone_misses_is_out_of_reach(self):
         samples = [sample(3, 1), sample(2.5, 1, peer=aims.LEAST), sample(2, 1, peer=aims.ALONE)]
-        expected = ("3.00", "2.50", "2.00", "≤ 0.55", "**not met**, nor by writing alone")
+        expected = ("3.00", "3.00", "2.50", "2.00", "≤ 0.55", "**not met**, nor by writing alone")
         self.assertEqual(self.row(samples, "save and sync ÷ cp and sync: a"), expected)
 
     def test_each_aim_is_of_the_peer_that_it_speaks_of(self):
@@ -104,14 +112,14 @@ class Aims(unittest.TestCase):
         # A save that waits for the medium is not compared with a `cp` that does not.
         without = "save ÷ cp, without sync: a"
         self.assertEqual(self.row([sample(0.9, 1)], without)[0], "–")
-        self.assertEqual(self.row([sample(0.8, 1, peer=aims.UNSYNCED)], without), ("0.80", "–", "–", "≤ 0.85", "met"))
+        self.assertEqual(self.row([sample(0.8, 1, peer=aims.UNSYNCED)], without), ("0.80", "0.80", "–", "–", "≤ 0.85", "met"))
         both = [sample(1, 2, peer=aims.RAW_UNSYNCED), sample(4, 2, peer=aims.CP_B3SUM)]
         self.assertEqual(self.row(both, "save ÷ cp then b3sum, without sync: a kept raw")[0], "0.25")
         both += [sample(6, 2, peer=aims.LEAST_UNSYNCED), sample(5, 2, peer=aims.ALONE_UNSYNCED)]
         digested = self.row(both, "save ÷ cp then b3sum, without sync: a kept raw")
-        self.assertEqual(digested[:3], ("0.25", "1.50", "1.25"))
+        self.assertEqual(digested[:4], ("0.25", "0.25", "1.50", "1.25"))
         adopted = [sample(1, 2, peer=aims.STEP), sample(1, 5, peer=aims.LEAST, op="again")]
-        self.assertEqual(self.row(adopted, "save by adoption, in a step ÷ cp: a")[:2], ("0.50", "0.20"))
+        self.assertEqual(self.row(adopted, "save by adoption, in a step ÷ cp: a")[0:3:2], ("0.50", "0.20"))
         clones = [sample(0.1, 10, peer=aims.CLONES, op="restore"), sample(9, 10, peer=aims.STEP, op="restore")]
         self.assertEqual(self.row(clones, "input of a step, by clones ÷ cp: a")[0], "0.01")
 
@@ -132,9 +140,9 @@ class Aims(unittest.TestCase):
         what = "bucket, restore: the faster of s5cmd and rclone ÷ kale-agent: c"
         named = {"workload": "c", "op": "restore"}
         others = [sample(40, 1, peer=aims.CLIENTS[0], **named), sample(30, 1, peer=aims.CLIENTS[1], **named)]
-        self.assertEqual(self.row([*others, sample(2, 1, peer=aims.BUCKET, **named)], what)[::4], ("15.00", "met"))
+        self.assertEqual(self.row([*others, sample(2, 1, peer=aims.BUCKET, **named)], what)[::5], ("15.00", "met"))
         self.assertEqual(
-            self.row([*others, sample(5, 1, peer=aims.BUCKET, **named)], what)[::4], ("6.00", "**not met**")
+            self.row([*others, sample(5, 1, peer=aims.BUCKET, **named)], what)[::5], ("6.00", "**not met**")
         )
 
     def test_linear(self):
@@ -150,7 +158,7 @@ class Aims(unittest.TestCase):
         samples = [sample(1, 1, rss=100 << 20)]
         two = self.row(samples, "peak memory while moving data, 64 MiB + 8 MiB a core (2)")
         eight = self.row(samples, "peak memory while moving data, 64 MiB + 8 MiB a core (8)", 8)
-        self.assertEqual((two, eight), (("100 MiB", "–", "–", "≤ 80 MiB", "**not met**"), ("100 MiB", "–", "–", "≤ 128 MiB", "met")))
+        self.assertEqual((two, eight), (("100 MiB", "–", "–", "–", "≤ 80 MiB", "**not met**"), ("100 MiB", "–", "–", "–", "≤ 128 MiB", "met")))
 
     def test_every_aim_has_a_name_of_its_own_and_a_unit(self):
         every = aims.aims(8)
@@ -205,6 +213,16 @@ class Report(unittest.TestCase):
 
 
 class Choice(unittest.TestCase):
+    def test_a_report_replaces_none(self):
+        from bench import __main__ as program
+
+        with tempfile.TemporaryDirectory() as folder:
+            names = []
+            for _ in range(3):
+                names.append(program.unused(Path(folder), "day"))
+                (Path(folder) / f"{names[-1]}.md").touch()
+        self.assertEqual(names, ["day", "day-2", "day-3"])
+
     def test_a_name_or_a_beginning(self):
         from bench.__main__ import named
 
