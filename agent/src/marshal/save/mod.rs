@@ -2,11 +2,11 @@
 //!
 //! The caller's thread walks, and cuts what will be compressed ([`feed`]); workers read, cut the rest ([`files`],
 //! [`span`], [`part`]), hash and compress ([`work`]). Whoever has the next item in order ([`turns`]) deduplicates and
-//! writes it ([`assemble`]). Content travels in a fixed set of buffers of 2 to 4 MiB: two for each worker and two more.
-//! So memory does not depend on the size or number of files: about 10 MiB for each worker, the tables of [`Known`], the
-//! index of the open pack (10 MiB at most), two manifest pages, and the names of the folders on the way down. What is
-//! stored, but for pack ids and times, does not depend on the number of threads either; with [`Compress::Auto`] only as
-//! far as they decide whether a medium counts as fast.
+//! writes it ([`assemble`]). Content travels in a fixed set of buffers of 2 to 4 MiB: two for each worker and two
+//! more, fewer where memory has no room for them. So memory does not depend on the size or number of files: about
+//! 10 MiB for each worker, the tables of [`Known`], the index of the open pack (10 MiB at most), two manifest pages,
+//! and the names of the folders on the way down. What is stored, but for pack ids and times, does not depend on the
+//! number of threads either; with [`Compress::Auto`] only as far as they decide whether a medium counts as fast.
 
 mod adopt;
 mod assemble;
