@@ -18,12 +18,12 @@ def divided(above, below):
     return None if above is None or not below else above / below
 
 
-TIMES = ("seconds", "synced", "whole", "resolved", "cpu")
+MEASURED = ("seconds", "synced", "whole", "resolved", "cpu")
 
 
 def shortest(samples):
     """The shortest of each time that these samples have."""
-    found = {time: [s[time] for s in samples if s.get(time) is not None] for time in TIMES}
+    found = {time: [s[time] for s in samples if s.get(time) is not None] for time in MEASURED}
     return {time: min(values) for time, values in found.items() if values}
 
 
